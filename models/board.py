@@ -1,0 +1,101 @@
+"""What a parser hands over: a board's items and findings, as read, before anything is stored.
+
+Parsers are pure (bytes in, this out). They never raise on content: whatever is odd is a finding, and whatever
+can't be read as an item is left as text. `penstock parse --json` prints `ParsedBoard.as_json()`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from models.enums import Declared, Severity
+
+
+@dataclass(slots=True)
+class Finding:
+    """Something wrong or odd that was seen at a place of a source."""
+
+    code: str  # snake_case, stable: people filter on it
+    severity: Severity
+    line: int  # 1-based; 0 when it is about the whole file
+    message: str  # what was seen, with the value, and what to do
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "code": self.code,
+            "severity": str(self.severity),
+            "line": self.line,
+            "message": self.message,
+        }
+
+
+@dataclass(slots=True)
+class ParsedItem:
+    """One unit of work as the board states it.
+
+    `line` is 1-based and unique within the board. `parent_line` is the line of the parent item, by id where ids
+    say so and by indent otherwise. `ext_id` is the id written on the board, None where there is none.
+    """
+
+    line: int
+    title: str
+    kind: str = "task"  # epic, feature, story, task, phase, step, issue, check, plan, next_step, consult, reflect
+    status: Declared = Declared.TODO
+    depth: int = 0
+    ext_id: str | None = None
+    parent_line: int | None = None
+    body: str = ""  # detail lines, description, table cells: what a model needs beyond the title
+    needs: list[str] = field(default_factory=list)  # ext_ids or "line:<n>" of items that must settle first
+    labels: dict[str, str] = field(default_factory=dict)  # owner, priority, estimate, section, updated, commit ...
+    priority: int = 2  # 0 highest .. 4 lowest
+    explicit_status: bool = True  # False: a step or note without a mark of its own inherits its parent's openness
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "line": self.line,
+            "depth": self.depth,
+            "id": self.ext_id,
+            "kind": self.kind,
+            "title": self.title,
+            "status": str(self.status),
+            "parent_line": self.parent_line,
+        }
+
+
+@dataclass(slots=True)
+class ParsedBoard:
+    """One parsed document of a source."""
+
+    source: str  # the path or name as the user gave it
+    dialect: str
+    encoding: str  # utf-8, utf-8-sig, ...
+    sha256: str
+    title: str = ""
+    items: list[ParsedItem] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    text: str = ""  # the decoded document, newlines as "\n": it becomes knowledge with its line numbers
+
+    def counts(self) -> dict[str, int]:
+        """`open` is todo + in_progress + blocked + partial; the shades are also counted on their own."""
+        by_status = Counter(item.status for item in self.items)
+        return {
+            "total": len(self.items),
+            "open": sum(n for status, n in by_status.items() if status.is_open),
+            "done": by_status[Declared.DONE],
+            "in_progress": by_status[Declared.IN_PROGRESS],
+            "blocked": by_status[Declared.BLOCKED],
+            "skipped": by_status[Declared.SKIPPED],
+            "partial": by_status[Declared.PARTIAL],
+        }
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "source": self.source,
+            "dialect": self.dialect,
+            "encoding": self.encoding,
+            "items": [item.as_json() for item in self.items],
+            "counts": self.counts(),
+            "findings": [finding.as_json() for finding in self.findings],
+        }

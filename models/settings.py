@@ -1,0 +1,156 @@
+"""Settings: environment variables (`PENSTOCK_...`), then `penstock.toml`, then the defaults below.
+
+`penstock.toml` is looked for at PENSTOCK_CONFIG, then in the working directory, then in PENSTOCK_HOME.
+Nested values are written `PENSTOCK_LIMITS__OLLAMA=2`. Secrets are `SecretStr`: they print as stars.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from pathlib import Path
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from models.enums import BackendName
+from models.errors import SettingsError
+
+DEFAULT_URLS: dict[str, str] = {
+    BackendName.OLLAMA: "http://127.0.0.1:11434",
+    BackendName.OPENAI: "http://127.0.0.1:8000/v1",  # vLLM's usual port
+    BackendName.MLX: "http://127.0.0.1:8080/v1",  # mlx_lm.server and llama-server
+}
+"""Where `backend: auto` looks: each kind of server on its usual port, on this machine only."""
+
+
+def default_home() -> Path:
+    """The per-user folder for the embedded database, logs and recipes.
+
+    Root's own home is closed to the unprivileged user that Postgres must run as, so root gets /var/lib.
+    """
+    if given := os.environ.get("PENSTOCK_HOME"):
+        return Path(given).expanduser().absolute()
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        return Path("/var/lib/penstock")
+    base = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
+    return Path(base).expanduser() / "penstock"
+
+
+class Endpoint(BaseModel):
+    """One running model server."""
+
+    backend: BackendName
+    url: str
+    slots: int = Field(default=4, ge=1, le=256, description="requests it may have in flight at once")
+    model: str | None = Field(default=None, description="the model to ask for; None takes the first it lists")
+    api_key: SecretStr | None = None
+    context_tokens: int = Field(default=8192, ge=512)
+    call_timeout: float = Field(default=300.0, gt=0, description="seconds for one model call")
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(
+        env_prefix="PENSTOCK_", env_nested_delimiter="__", extra="forbid", env_ignore_empty=True
+    )
+
+    home: Path = Field(default_factory=default_home)
+    database_url: SecretStr | None = Field(default=None, description="any Postgres >= 15 with pgvector; None: embedded")
+    backend: str = Field(default="auto", description="auto, or one of the backends")
+    endpoints: list[Endpoint] = Field(default_factory=list)
+    limits: dict[str, int] = Field(default_factory=dict, description="work pool limit per backend, default 1")
+
+    max_attempts: int = Field(default=3, ge=1)
+    retry_delay: float = Field(default=90.0, ge=0, description="seconds before the first retry; doubles, jittered")
+    retry_delay_cap: float = Field(default=900.0, ge=0)
+    batch_size: int = Field(default=32, ge=1, le=4096, description="items a drain claims at once")
+    heartbeat: float = Field(default=15.0, gt=0, description="seconds; a lease lapses after 3 missed beats")
+    patience: int = Field(default=3, ge=1, description="endpoint failures in a row after which a drain stops")
+
+    max_source_bytes: int = Field(default=20 * 1024 * 1024, ge=1)
+    embedding_dimensions: int = 768
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=4270, description="the HTTP door of `penstock up`")
+    prefect_port: int = Field(default=4280, description="the Prefect server of `penstock up`")
+    webhook_secret: SecretStr | None = Field(default=None, description="None: made and kept in PENSTOCK_HOME")
+
+    nightly_cron: str = "30 2 * * *"
+    timezone: str = "UTC"
+    docs_repo: Path | None = Field(default=None, description="the repository that doc_sync reads nightly")
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError) as error:
+            raise ValueError(f"{value!r} is no IANA time zone; write for example 'Europe/Berlin'") from error
+        return value
+
+    @field_validator("backend")
+    @classmethod
+    def _known_backend(cls, value: str) -> str:
+        known = ["auto", *BackendName]
+        if value not in known:
+            raise ValueError(f"{value!r} is no backend; use one of {', '.join(known)}")
+        return value
+
+    @field_validator("limits")
+    @classmethod
+    def _known_limits(cls, value: dict[str, int]) -> dict[str, int]:
+        for name, limit in value.items():
+            if name not in list(BackendName):
+                raise ValueError(f"{name!r} is no backend; use one of {', '.join(BackendName)}")
+            if limit < 1:
+                raise ValueError(f"the limit of {name} is {limit}; it must be at least 1")
+        return value
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (
+            init_settings,
+            env_settings,
+            TomlConfigSettingsSource(settings_cls, toml_file=_config_file()),
+        )
+
+    def pool_limit(self, backend: str) -> int:
+        """Drains that may run at once on a backend's pool: its setting, else its number of endpoints, at least 1."""
+        if backend in self.limits:
+            return self.limits[backend]
+        return max(1, sum(endpoint.backend == backend for endpoint in self.endpoints))
+
+
+def _config_file() -> Path | None:
+    if given := os.environ.get("PENSTOCK_CONFIG"):
+        return Path(given)
+    for folder in (Path.cwd(), default_home()):
+        if (path := folder / "penstock.toml").is_file():
+            return path
+    return None
+
+
+@cache
+def settings() -> Settings:
+    """The process's settings, read once. Raises SettingsError with every wrong value named."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(str(part) for part in problem['loc']) or 'settings'}: {problem['msg']}"
+            for problem in error.errors(include_input=False)
+        )
+        raise SettingsError(f"The settings can't be used: {problems}. Correct the variable or penstock.toml.") from None
