@@ -41,16 +41,22 @@ class ParsedItem:
 
     line: int
     title: str
-    kind: str = "task"  # epic, feature, story, task, phase, step, issue, check, plan, next_step, consult, reflect
+    kind: str = (
+        "task"  # epic, feature, story, task, phase, step, issue, check, plan, next_step, consult, reflect
+    )
     status: Declared = Declared.TODO
     depth: int = 0
     ext_id: str | None = None
     parent_line: int | None = None
     body: str = ""  # detail lines, description, table cells: what a model needs beyond the title
     needs: list[str] = field(default_factory=list)  # ext_ids or "line:<n>" of items that must settle first
-    labels: dict[str, str] = field(default_factory=dict)  # owner, priority, estimate, section, updated, commit ...
+    labels: dict[str, str] = field(
+        default_factory=dict
+    )  # owner, priority, estimate, section, updated, commit ...
     priority: int = 2  # 0 highest .. 4 lowest
-    explicit_status: bool = True  # False: a step or note without a mark of its own inherits its parent's openness
+    explicit_status: bool = (
+        True  # False: a step or note without a mark of its own inherits its parent's openness
+    )
 
     def as_json(self) -> dict[str, Any]:
         return {

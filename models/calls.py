@@ -32,7 +32,9 @@ class ModelRequest:
     model: str
     system: str
     prompt: str  # the whole user turn, foreign text already fenced
-    question: str = ""  # the item's title and body alone: what `extractive` answers and what an echo would repeat
+    question: str = (
+        ""  # the item's title and body alone: what `extractive` answers and what an echo would repeat
+    )
     passages: tuple[Passage, ...] = ()
     schema: dict[str, Any] | None = None  # JSON Schema of the answer, None for free text
     max_tokens: int = 1024
@@ -49,7 +51,9 @@ class ModelAnswer:
     completion_tokens: int | None = None
     seconds: float = 0.0  # from sending to the last byte
     load_seconds: float | None = None
-    simulated: bool = False  # True when the server said that it is Penstock's simulator; shown wherever it shows
+    simulated: bool = (
+        False  # True when the server said that it is Penstock's simulator; shown wherever it shows
+    )
     headers: dict[str, str] = field(default_factory=dict)  # request ids and rate limits, never credentials
 
 

@@ -32,7 +32,9 @@ class Status(IntEnum):
     PENDING = 0  # known, not yet claimable: a container, or something it needs is not settled
     READY = 1  # claimable
     RUNNING = 2  # claimed by a drain that holds a lease
-    WAITING = 3  # deferred: machines gave up, a person decides. Never counted as done, never retried by itself
+    WAITING = (
+        3  # deferred: machines gave up, a person decides. Never counted as done, never retried by itself
+    )
     DONE = 4  # an answer was accepted, or all children settled and one at least is done
     FAILED = 5  # ended without an answer and without a person asked (only where a recipe says so)
     CANCELLED = 6  # a person decided that it will not be done

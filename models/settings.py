@@ -61,13 +61,17 @@ class Settings(BaseSettings):
     )
 
     home: Path = Field(default_factory=default_home)
-    database_url: SecretStr | None = Field(default=None, description="any Postgres >= 15 with pgvector; None: embedded")
+    database_url: SecretStr | None = Field(
+        default=None, description="any Postgres >= 15 with pgvector; None: embedded"
+    )
     backend: str = Field(default="auto", description="auto, or one of the backends")
     endpoints: list[Endpoint] = Field(default_factory=list)
     limits: dict[str, int] = Field(default_factory=dict, description="work pool limit per backend, default 1")
 
     max_attempts: int = Field(default=3, ge=1)
-    retry_delay: float = Field(default=90.0, ge=0, description="seconds before the first retry; doubles, jittered")
+    retry_delay: float = Field(
+        default=90.0, ge=0, description="seconds before the first retry; doubles, jittered"
+    )
     retry_delay_cap: float = Field(default=900.0, ge=0)
     batch_size: int = Field(default=32, ge=1, le=4096, description="items a drain claims at once")
     heartbeat: float = Field(default=15.0, gt=0, description="seconds; a lease lapses after 3 missed beats")
@@ -153,4 +157,6 @@ def settings() -> Settings:
             f"{'.'.join(str(part) for part in problem['loc']) or 'settings'}: {problem['msg']}"
             for problem in error.errors(include_input=False)
         )
-        raise SettingsError(f"The settings can't be used: {problems}. Correct the variable or penstock.toml.") from None
+        raise SettingsError(
+            f"The settings can't be used: {problems}. Correct the variable or penstock.toml."
+        ) from None

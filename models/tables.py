@@ -1,0 +1,347 @@
+"""The stored rows, as SQLModel classes. They mirror sql/migrations; a test compares the two.
+
+These classes serve schema, administration and reports. The hot path (claim, complete, insert in bulk) is raw
+psycopg with the named statements of sql/*.sql: 40 times less client CPU a row (docs/database.md).
+"""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from pgvector.sqlalchemy import HALFVEC
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, REAL, TIMESTAMP, TSVECTOR
+from sqlmodel import Field, SQLModel
+
+EMBEDDING_DIMENSIONS = 768
+
+TOKENS = sa.Sequence("lease_token", data_type=sa.BigInteger, metadata=SQLModel.metadata)
+
+
+def _identity() -> Any:
+    return Field(default=None, sa_column=sa.Column(sa.BigInteger, sa.Identity(always=True), primary_key=True))
+
+
+def _reference(target: str, *, nullable: bool = False, ondelete: str | None = None) -> Any:
+    column = sa.Column(sa.BigInteger, sa.ForeignKey(target, ondelete=ondelete), nullable=nullable)
+    return Field(default=None, sa_column=column)
+
+
+def _text(*, nullable: bool = False, default: str | None = None, **kwargs: Any) -> Any:
+    server_default = sa.text(f"'{default}'") if default is not None else None
+    column = sa.Column(sa.Text, nullable=nullable, server_default=server_default, **kwargs)
+    return Field(default=default, sa_column=column)
+
+
+def _number(
+    kind: type[sa.types.TypeEngine[Any]], *, default: int | None = None, nullable: bool = False
+) -> Any:
+    server_default = sa.text(str(default)) if default is not None else None
+    return Field(default=default, sa_column=sa.Column(kind, nullable=nullable, server_default=server_default))
+
+
+def _flag() -> Any:
+    return Field(
+        default=False, sa_column=sa.Column(sa.Boolean, nullable=False, server_default=sa.text("false"))
+    )
+
+
+def _when(*, now: bool = False, nullable: bool = False) -> Any:
+    column = sa.Column(
+        TIMESTAMP(timezone=True), nullable=nullable, server_default=sa.func.now() if now else None
+    )
+    return Field(default=None, sa_column=column)
+
+
+def _json(*, default: str | None = None) -> Any:
+    server_default = sa.text(f"'{default}'") if default is not None else None
+    column = sa.Column(JSONB, nullable=default is None, server_default=server_default)
+    return Field(default=None, sa_column=column)
+
+
+class Board(SQLModel, table=True):
+    """One parsed document of a source."""
+
+    id: int | None = _identity()
+    source: str = _text(unique=True)
+    dialect: str = _text()
+    encoding: str = _text()
+    title: str = _text(default="")
+    sha256: str = _text()
+    validation: dict[str, Any] | None = _json()
+    decomposed_sha256: str | None = _text(nullable=True)
+    remembered_sha256: str | None = _text(nullable=True)
+    ingested_at: datetime = _when(now=True)
+
+
+class Run(SQLModel, table=True):
+    """One `penstock run` or one run of the pipeline deployment."""
+
+    id: uuid.UUID = Field(sa_column=sa.Column(sa.Uuid, primary_key=True))
+    started_at: datetime = _when(now=True)
+    finished_at: datetime | None = _when(nullable=True)
+    state: str = _text(default="running")
+    board_ids: list[int] = Field(
+        default_factory=list,
+        sa_column=sa.Column(ARRAY(sa.BigInteger), nullable=False, server_default=sa.text("'{}'")),
+    )
+    backend: str | None = _text(nullable=True)
+    endpoint: str | None = _text(nullable=True)
+    model: str | None = _text(nullable=True)
+    error: str | None = _text(nullable=True)
+    params: dict[str, Any] = _json(default="{}")
+
+
+class RecipeVersion(SQLModel, table=True):
+    """The text of a recipe as it was when first used; attempts refer to it through their batch."""
+
+    __tablename__ = "recipe"
+    hash: str = Field(sa_column=sa.Column(sa.Text, primary_key=True))
+    name: str = _text()
+    text: str = _text()
+    first_used_at: datetime = _when(now=True)
+
+
+class Lease(SQLModel, table=True):
+    """Who may use an endpoint, until when. Owned by tasks/execute/lease.py."""
+
+    resource: str = Field(sa_column=sa.Column(sa.Text, primary_key=True))
+    backend: str = _text()
+    token: int = _number(sa.BigInteger)
+    holder: str = _text()
+    model: str | None = _text(nullable=True)
+    acquired_at: datetime = _when(now=True)
+    expires_at: datetime = _when()
+
+
+class Item(SQLModel, table=True):
+    """One unit of work: the narrow hot row. What the board says of it is in ItemSource."""
+
+    __table_args__ = (
+        sa.UniqueConstraint("board_id", "key"),
+        sa.Index("item_ready", "recipe", "model", "priority", "id", postgresql_where=sa.text("ready")),
+        sa.Index("item_ready_order", "priority", "id", postgresql_where=sa.text("ready")),
+        sa.Index("item_parent", "parent_id"),
+        sa.Index("item_running", "lease", postgresql_where=sa.text("lease is not null")),
+    )
+    id: int | None = _identity()
+    board_id: int = _reference("board.id", ondelete="CASCADE")
+    parent_id: int | None = _reference("item.id", nullable=True, ondelete="CASCADE")
+    key: uuid.UUID = Field(sa_column=sa.Column(sa.Uuid, nullable=False))
+    position: int = _number(sa.Integer)
+    status: int = _number(sa.SmallInteger, default=0)
+    ready: bool = _flag()
+    priority: int = _number(sa.SmallInteger, default=2)
+    recipe: str | None = _text(nullable=True)
+    backend: str | None = _text(nullable=True)
+    model: str | None = _text(nullable=True)
+    run_after: datetime = _when(now=True)
+    attempts: int = _number(sa.SmallInteger, default=0)
+    tries: int = _number(sa.SmallInteger, default=0)
+    lease: int | None = _number(sa.BigInteger, nullable=True)
+
+
+class ItemSource(SQLModel, table=True):
+    """What the board says of an item. Owned by tasks/ingest."""
+
+    __tablename__ = "item_source"
+    item_id: int = Field(
+        sa_column=sa.Column(sa.BigInteger, sa.ForeignKey("item.id", ondelete="CASCADE"), primary_key=True)
+    )
+    ext_id: str | None = _text(nullable=True)
+    kind: str = _text()
+    title: str = _text()
+    body: str = _text(default="")
+    line: int = _number(sa.Integer)
+    depth: int = _number(sa.SmallInteger, default=0)
+    declared: str = _text()
+    labels: dict[str, Any] = _json(default="{}")
+    needs: list[str] = Field(
+        default_factory=list,
+        sa_column=sa.Column(ARRAY(sa.Text), nullable=False, server_default=sa.text("'{}'")),
+    )
+    content_hash: str = _text()
+    removed_at: datetime | None = _when(nullable=True)
+
+
+class Need(SQLModel, table=True):
+    """`item_id` may start only after `needs_id` settled."""
+
+    __table_args__ = (sa.Index("need_needs", "needs_id"),)
+    item_id: int = Field(
+        sa_column=sa.Column(sa.BigInteger, sa.ForeignKey("item.id", ondelete="CASCADE"), primary_key=True)
+    )
+    needs_id: int = Field(
+        sa_column=sa.Column(sa.BigInteger, sa.ForeignKey("item.id", ondelete="CASCADE"), primary_key=True)
+    )
+
+
+class FindingRow(SQLModel, table=True):
+    """Something wrong or odd seen in a board; each stage replaces its own."""
+
+    __tablename__ = "finding"
+    __table_args__ = (sa.Index("finding_board", "board_id", "stage"),)
+    id: int | None = _identity()
+    board_id: int = _reference("board.id", ondelete="CASCADE")
+    stage: str = _text()
+    code: str = _text()
+    severity: str = _text()
+    line: int = _number(sa.Integer)
+    message: str = _text()
+
+
+class Batch(SQLModel, table=True):
+    """Items with the same backend, model and recipe that ran together."""
+
+    id: int | None = _identity()
+    lease: int = _number(sa.BigInteger)
+    backend: str = _text()
+    endpoint: str = _text()
+    model: str = _text()
+    recipe: str = _text()
+    recipe_hash: str = Field(sa_column=sa.Column(sa.Text, sa.ForeignKey("recipe.hash"), nullable=False))
+    size: int = _number(sa.Integer)
+    accepted: int = _number(sa.Integer, default=0)
+    retried: int = _number(sa.Integer, default=0)
+    deferred: int = _number(sa.Integer, default=0)
+    returned: int = _number(sa.Integer, default=0)
+    validation: dict[str, Any] | None = _json()
+    flow_run_id: str | None = _text(nullable=True)
+    started_at: datetime = _when(now=True)
+    finished_at: datetime | None = _when(nullable=True)
+
+
+class Attempt(SQLModel, table=True):
+    """One try at one item. Append-only."""
+
+    __table_args__ = (sa.UniqueConstraint("item_id", "number"), sa.Index("attempt_batch", "batch_id"))
+    id: int | None = _identity()
+    item_id: int = _reference("item.id", ondelete="CASCADE")
+    number: int = _number(sa.SmallInteger)
+    batch_id: int = _reference("batch.id")
+    model: str = _text()
+    model_digest: str | None = _text(nullable=True)
+    prompt_hash: str = _text()
+    prompt_tokens: int | None = _number(sa.Integer, nullable=True)
+    completion_tokens: int | None = _number(sa.Integer, nullable=True)
+    cost: float | None = Field(default=None, sa_column=sa.Column(sa.Double, nullable=True))
+    seconds: float = Field(sa_column=sa.Column(REAL, nullable=False))
+    outcome: str = _text()
+    error_type: str | None = _text(nullable=True)
+    error: str | None = _text(nullable=True)
+    answer: str | None = _text(nullable=True)
+    checks: list[dict[str, Any]] | None = _json()
+    trace_id: str | None = _text(nullable=True)
+    simulated: bool = _flag()
+    finished_at: datetime = _when(now=True)
+
+
+class Result(SQLModel, table=True):
+    """An accepted answer. At most one per item is current."""
+
+    __table_args__ = (
+        sa.Index("result_current", "item_id", unique=True, postgresql_where=sa.text("superseded_at is null")),
+        sa.Index(
+            "result_to_remember",
+            "id",
+            postgresql_where=sa.text("not remembered and superseded_at is null"),
+        ),
+    )
+    id: int | None = _identity()
+    item_id: int = _reference("item.id", ondelete="CASCADE")
+    attempt_id: int | None = _reference("attempt.id", nullable=True, ondelete="SET NULL")
+    text: str = _text()
+    data: dict[str, Any] | None = _json()
+    citations: list[dict[str, Any]] = _json(default="[]")
+    accepted_by: str = _text()
+    simulated: bool = _flag()
+    remembered: bool = _flag()
+    accepted_at: datetime = _when(now=True)
+    superseded_at: datetime | None = _when(nullable=True)
+
+
+class Review(SQLModel, table=True):
+    """A wait for a person and what the person said. Open while `decided_at` is null."""
+
+    __table_args__ = (
+        sa.Index("review_open", "subject", unique=True, postgresql_where=sa.text("decided_at is null")),
+        sa.Index("review_item", "item_id"),
+    )
+    id: int | None = _identity()
+    subject: str = _text()
+    kind: str = _text()
+    item_id: int | None = _reference("item.id", nullable=True, ondelete="CASCADE")
+    title: str = _text()
+    reason: str = _text()
+    error_type: str = _text()
+    proposal: str | None = _text(nullable=True)
+    patch_path: str | None = _text(nullable=True)
+    details: dict[str, Any] = _json(default="{}")
+    opened_at: datetime = _when(now=True)
+    decision: str | None = _text(nullable=True)
+    text: str | None = _text(nullable=True)
+    note: str | None = _text(nullable=True)
+    decided_by: str | None = _text(nullable=True)
+    decided_at: datetime | None = _when(nullable=True)
+
+
+class Node(SQLModel, table=True):
+    """A piece of knowledge: text, embedding, provenance, validity."""
+
+    __table_args__ = (
+        sa.Index(
+            "node_hnsw",
+            "embedding",
+            postgresql_using="hnsw",
+            postgresql_with={"m": 16, "ef_construction": 100},
+            postgresql_ops={"embedding": "halfvec_cosine_ops"},
+            postgresql_where=sa.text("indexed"),
+        ),
+        sa.Index("node_tsv", "tsv", postgresql_using="gin"),
+        sa.Index("node_recent", "id", postgresql_where=sa.text("not indexed")),
+        sa.Index("node_board", "board_id", postgresql_where=sa.text("superseded_at is null")),
+        sa.Index("node_result", "result_id", unique=True, postgresql_where=sa.text("superseded_at is null")),
+    )
+    id: int | None = _identity()
+    kind: str = _text()
+    source: str = _text()
+    cite: str = _text()
+    heading: str = _text(default="")
+    text: str = _text()
+    tsv: Any = Field(
+        default=None,
+        sa_column=sa.Column(
+            TSVECTOR, sa.Computed("to_tsvector('russian'::regconfig, (heading || ' '::text) || text)")
+        ),
+    )
+    embedding: Any = Field(sa_column=sa.Column(HALFVEC(EMBEDDING_DIMENSIONS), nullable=False))
+    encoder: str = _text()
+    board_id: int | None = _reference("board.id", nullable=True, ondelete="CASCADE")
+    result_id: int | None = _reference("result.id", nullable=True, ondelete="CASCADE")
+    line_start: int | None = _number(sa.Integer, nullable=True)
+    line_end: int | None = _number(sa.Integer, nullable=True)
+    content_hash: str = _text()
+    indexed: bool = _flag()
+    valid_from: datetime = _when(now=True)
+    superseded_at: datetime | None = _when(nullable=True)
+
+
+class DocSync(SQLModel, table=True):
+    """How far the documentation of a repository was synced."""
+
+    __tablename__ = "doc_sync"
+    repo: str = Field(sa_column=sa.Column(sa.Text, primary_key=True))
+    branch: str = _text()
+    last_commit: str = _text()
+    synced_at: datetime = _when(now=True)
+
+
+class Delivery(SQLModel, table=True):
+    """A webhook delivery that was accepted: the same id starts one run."""
+
+    id: str = Field(sa_column=sa.Column(sa.Text, primary_key=True))
+    source: str = _text()
+    flow_run_id: str | None = _text(nullable=True)
+    received_at: datetime = _when(now=True)

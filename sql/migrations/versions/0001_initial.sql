@@ -1,0 +1,224 @@
+-- The first schema. Hot rows (item) are narrow; what a board says lies beside them (item_source) and what
+-- machines said is append-only (attempt, result). Measured reasons: docs/database.md.
+
+create extension if not exists vector;
+
+create table board (
+  id           bigint generated always as identity primary key,
+  source       text not null unique,          -- absolute path, "stdin:<hash>", "webhook:<name>", "upload:<name>"
+  dialect      text not null,
+  encoding     text not null,
+  title        text not null default '',
+  sha256       text not null,
+  validation   jsonb,                         -- Great Expectations' result for the ingested table
+  decomposed_sha256 text,                     -- the board version whose needs and recipes are in place
+  remembered_sha256 text,                     -- the board version that is in memory
+  ingested_at  timestamptz not null default now()
+);
+
+create table run (
+  id           uuid primary key,
+  started_at   timestamptz not null default now(),
+  finished_at  timestamptz,
+  state        text not null default 'running',   -- running, settled, waiting, failed
+  board_ids    bigint[] not null default '{}',
+  backend      text,
+  endpoint     text,
+  model        text,
+  error        text,
+  params       jsonb not null default '{}'
+);
+
+create table recipe (
+  hash          text primary key,             -- sha256 of the file's bytes
+  name          text not null,
+  text          text not null,
+  first_used_at timestamptz not null default now()
+);
+
+create sequence lease_token as bigint;
+
+create table lease (
+  resource     text primary key,              -- "<backend> <url>": one drain per endpoint
+  backend      text not null,
+  token        bigint not null,               -- fencing token: grows with every take-over
+  holder       text not null,                 -- host, pid namespace, pid, start time: lets a dead holder be seen
+  model        text,
+  acquired_at  timestamptz not null default now(),
+  expires_at   timestamptz not null
+) with (fillfactor = 50);
+
+create table item (
+  id           bigint generated always as identity primary key,
+  board_id     bigint not null references board on delete cascade,
+  parent_id    bigint references item on delete cascade,
+  key          uuid not null,                 -- stable identity within the board over re-ingests
+  position     integer not null,
+  status       smallint not null default 0,   -- models.enums.Status
+  ready        boolean not null default false,-- status = ready, apart so that only claiming and requeueing touch the index
+  priority     smallint not null default 2,
+  recipe       text,                          -- null: a container or nothing to run
+  backend      text,                          -- null: any
+  model        text,                          -- null: the endpoint's
+  run_after    timestamptz not null default now(),
+  attempts     smallint not null default 0,   -- charged to the item
+  tries        smallint not null default 0,   -- all of them: numbers the rows of attempt
+  lease        bigint,                        -- fencing token of the drain that runs it
+  unique (board_id, key)
+) with (fillfactor = 70);
+create index item_ready on item (recipe, model, priority, id) where ready;
+create index item_ready_order on item (priority, id) where ready;
+create index item_parent on item (parent_id);
+create index item_running on item (lease) where lease is not null;
+
+create table item_source (
+  item_id      bigint primary key references item on delete cascade,
+  ext_id       text,
+  kind         text not null,
+  title        text not null,
+  body         text not null default '',
+  line         integer not null,
+  depth        smallint not null default 0,
+  declared     text not null,                 -- models.enums.Declared
+  labels       jsonb not null default '{}',
+  needs        text[] not null default '{}',  -- as written: ext ids or "line:<n>"
+  content_hash text not null,                 -- of title, body, kind, needs: a change means work anew
+  removed_at   timestamptz                    -- no longer on the board; history kept
+);
+
+create table need (
+  item_id      bigint not null references item on delete cascade,
+  needs_id     bigint not null references item on delete cascade,
+  primary key (item_id, needs_id)
+);
+create index need_needs on need (needs_id);
+
+create table finding (
+  id           bigint generated always as identity primary key,
+  board_id     bigint not null references board on delete cascade,
+  stage        text not null,                 -- parse, ingest, decompose: each stage replaces its own
+  code         text not null,
+  severity     text not null,
+  line         integer not null,
+  message      text not null
+);
+create index finding_board on finding (board_id, stage);
+
+create table batch (
+  id           bigint generated always as identity primary key,
+  lease        bigint not null,
+  backend      text not null,
+  endpoint     text not null,
+  model        text not null,
+  recipe       text not null,
+  recipe_hash  text not null references recipe,
+  size         integer not null,
+  accepted     integer not null default 0,
+  retried      integer not null default 0,
+  deferred     integer not null default 0,
+  returned     integer not null default 0,    -- gave back to the queue uncharged (infrastructure)
+  validation   jsonb,
+  flow_run_id  text,
+  started_at   timestamptz not null default now(),
+  finished_at  timestamptz
+);
+
+create table attempt (
+  id                bigint generated always as identity primary key,
+  item_id           bigint not null references item on delete cascade,
+  number            smallint not null,
+  batch_id          bigint not null references batch,
+  model             text not null,
+  model_digest      text,
+  prompt_hash       text not null,
+  prompt_tokens     integer,
+  completion_tokens integer,
+  cost              double precision,         -- in US dollars; null: not known
+  seconds           real not null,
+  outcome           text not null,            -- accepted, retry, deferred, returned
+  error_type        text,
+  error             text,
+  answer            text,
+  checks            jsonb,                    -- failed checks with their words
+  trace_id          text,
+  simulated         boolean not null default false,
+  finished_at       timestamptz not null default now(),
+  unique (item_id, number)
+);
+create index attempt_batch on attempt (batch_id);
+
+create table result (
+  id            bigint generated always as identity primary key,
+  item_id       bigint not null references item on delete cascade,
+  attempt_id    bigint references attempt on delete set null,
+  text          text not null,
+  data          jsonb,
+  citations     jsonb not null default '[]',
+  accepted_by   text not null,                -- checks, person, children
+  simulated     boolean not null default false,
+  remembered    boolean not null default false,
+  accepted_at   timestamptz not null default now(),
+  superseded_at timestamptz
+);
+create unique index result_current on result (item_id) where superseded_at is null;
+create index result_to_remember on result (id) where not remembered and superseded_at is null;
+
+create table review (
+  id           bigint generated always as identity primary key,
+  subject      text not null,                 -- "item:<id>", "document:<repo>:<path>"
+  kind         text not null,                 -- item, document
+  item_id      bigint references item on delete cascade,
+  title        text not null,
+  reason       text not null,
+  error_type   text not null,
+  proposal     text,                          -- the last answer, or what the machine would do
+  patch_path   text,
+  details      jsonb not null default '{}',
+  opened_at    timestamptz not null default now(),
+  decision     text,
+  text         text,                          -- the person's text where the decision is edit
+  note         text,
+  decided_by   text,
+  decided_at   timestamptz
+);
+create unique index review_open on review (subject) where decided_at is null;
+create index review_item on review (item_id);
+
+create table node (
+  id            bigint generated always as identity primary key,
+  kind          text not null,                -- document, answer
+  source        text not null,                -- board.source, or "item:<id>"
+  cite          text not null,                -- "docs/ops.md:12-18"
+  heading       text not null default '',
+  text          text not null,
+  tsv           tsvector generated always as (to_tsvector('russian', heading || ' ' || text)) stored,
+  embedding     halfvec(768) not null,
+  encoder       text not null,                -- what made the embedding; never compared across encoders
+  board_id      bigint references board on delete cascade,
+  result_id     bigint references result on delete cascade,
+  line_start    integer,
+  line_end      integer,
+  content_hash  text not null,
+  indexed       boolean not null default false, -- in the HNSW index; recent rows are searched exactly
+  valid_from    timestamptz not null default now(),
+  superseded_at timestamptz
+);
+create index node_hnsw on node using hnsw (embedding halfvec_cosine_ops) with (m = 16, ef_construction = 100) where indexed;
+create index node_tsv on node using gin (tsv);
+create index node_recent on node (id) where not indexed;
+create index node_board on node (board_id) where superseded_at is null;
+create unique index node_result on node (result_id) where superseded_at is null;
+
+create table doc_sync (
+  repo         text primary key,
+  branch       text not null,
+  last_commit  text not null,
+  synced_at    timestamptz not null default now()
+);
+
+create table delivery (
+  id           text primary key,              -- the sender's delivery id: the same one starts one run
+  source       text not null,
+  flow_run_id  text,
+  received_at  timestamptz not null default now()
+);
