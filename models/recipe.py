@@ -1,0 +1,71 @@
+"""How a kind of item is done: a file that a person can read and edit (recipes/*.md), and what it becomes.
+
+A recipe file is Markdown with YAML front matter; the front matter is `RecipeHeader`, the body has two sections,
+`# System` and `# Prompt`, which are Jinja2 templates (sandboxed, autoescape off, undefined names are errors).
+Its `hash` is the sha256 of the file's bytes and is recorded with every batch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Grounding(StrEnum):
+    REQUIRED = "required"  # at least one citation, every one real and every quote found in it
+    OPTIONAL = "optional"  # citations may be absent; those given must be real
+    NONE = "none"
+
+
+class ReviewPolicy(StrEnum):
+    ON_FAILURE = "on_failure"
+    ALWAYS = "always"  # a person decides even when every check passed; the answer is the proposal
+
+
+class Check(BaseModel):
+    """One Great Expectations expectation over the batch's table (columns: tasks.validate.COLUMNS)."""
+
+    model_config = ConfigDict(extra="forbid")
+    expect: str  # snake_case type, for example expect_column_value_lengths_to_be_between
+    with_: dict[str, Any] = Field(default_factory=dict, alias="with")
+    says: str  # what a failing row means, in words for a person
+
+
+class RecipeHeader(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    about: str
+    kinds: list[str] = Field(
+        default_factory=list, description="item kinds done by this recipe; '*' is the rest"
+    )
+    answer_schema: dict[str, Any] | None = Field(default=None, description="JSON Schema of the answer")
+    text_field: str = Field(
+        default="answer", description="the property of the answer that is the result's text"
+    )
+    checks: list[Check] = Field(default_factory=list)
+    grounding: Grounding = Grounding.OPTIONAL
+    review: ReviewPolicy = ReviewPolicy.ON_FAILURE
+    fallback: str | None = Field(default=None, description="recipe to go on with when this one gives up")
+    splits: bool = Field(default=False, description="an accepted answer becomes child items (recipe `split`)")
+    backends: list[str] = Field(default_factory=list, description="allowed backends; empty: all")
+    max_attempts: int | None = Field(default=None, ge=1)
+    max_tokens: int = Field(default=1024, ge=16)
+    temperature: float = Field(default=0.0, ge=0, le=2)
+    passages: int = Field(default=6, ge=0, le=50, description="how many passages of memory the prompt gets")
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    header: RecipeHeader
+    system: str  # template
+    prompt: str  # template
+    text: str  # the whole file
+    hash: str  # sha256, hex
+    path: str  # for messages
+
+    @property
+    def name(self) -> str:
+        return self.header.name

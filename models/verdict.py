@@ -1,0 +1,56 @@
+"""What the checks say of one answer, and of a batch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from models.calls import ModelAnswer, Passage
+from models.enums import ErrorType
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerRow:
+    """One answer on its way through the checks: one row of the batch's table."""
+
+    item_id: int
+    question: str
+    answer: ModelAnswer
+    passages: tuple[Passage, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    layer: str  # transport, shape, rules, grounding
+    check: str  # the check's name, for example expect_column_value_lengths_to_be_between(answer)
+    error_type: ErrorType
+    message: str  # in words: what was seen and what was expected
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "layer": self.layer,
+            "check": self.check,
+            "error_type": str(self.error_type),
+            "message": self.message,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Passed only when `failures` is empty. `text`, `data` and `citations` are what would become the result."""
+
+    item_id: int
+    failures: tuple[Failure, ...]
+    text: str
+    data: dict[str, Any] | None = None
+    citations: tuple[dict[str, str], ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        return not self.failures
+
+
+@dataclass(frozen=True, slots=True)
+class BatchVerdict:
+    verdicts: dict[int, Verdict]  # one per row, by item id: never fewer
+    validation: dict[str, Any] = field(default_factory=dict)  # Great Expectations' result, JSON-ready
