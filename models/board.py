@@ -35,28 +35,29 @@ class Finding:
 class ParsedItem:
     """One unit of work as the board states it.
 
-    `line` is 1-based and unique within the board. `parent_line` is the line of the parent item, by id where ids
-    say so and by indent otherwise. `ext_id` is the id written on the board, None where there is none.
+    `line` is 1-based. One line may hold several items (a table row "A | #55–59" is a phase and its five issues):
+    `line` and `ordinal` together are unique, the first item of a line has ordinal 0. `parent_line` is the line of
+    the parent item, by id where ids say so and by indent otherwise; it always means that line's ordinal 0, so the
+    issues of a row have their own line as `parent_line`. `ext_id` is the id written on the board, None where
+    there is none.
     """
 
     line: int
     title: str
-    kind: str = (
-        "task"  # epic, feature, story, task, phase, step, issue, check, plan, next_step, consult, reflect
-    )
+    # task, epic, feature, story, consult, reflect, step, phase, issue, next_step, check, plan
+    kind: str = "task"
     status: Declared = Declared.TODO
     depth: int = 0
     ext_id: str | None = None
     parent_line: int | None = None
     body: str = ""  # detail lines, description, table cells: what a model needs beyond the title
     needs: list[str] = field(default_factory=list)  # ext_ids or "line:<n>" of items that must settle first
-    labels: dict[str, str] = field(
-        default_factory=dict
-    )  # owner, priority, estimate, section, updated, commit ...
+    # owner, estimate, section, phase, phase_order, commit, level, gate ...
+    labels: dict[str, str] = field(default_factory=dict)
     priority: int = 2  # 0 highest .. 4 lowest
-    explicit_status: bool = (
-        True  # False: a step or note without a mark of its own inherits its parent's openness
-    )
+    # False: a step or note without a mark of its own inherits its parent's openness
+    explicit_status: bool = True
+    ordinal: int = 0
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -84,16 +85,21 @@ class ParsedBoard:
     text: str = ""  # the decoded document, newlines as "\n": it becomes knowledge with its line numbers
 
     def counts(self) -> dict[str, int]:
-        """`open` is todo + in_progress + blocked + partial; the shades are also counted on their own."""
-        by_status = Counter(item.status for item in self.items)
+        """`open` is todo + in_progress + blocked + partial; the shades are also counted on their own.
+
+        Steps are in `items` but are no items of the board's own count: they have a count of their own.
+        """
+        by_status = Counter(item.status for item in self.items if item.kind != "step")
+        total = sum(by_status.values())
         return {
-            "total": len(self.items),
+            "total": total,
             "open": sum(n for status, n in by_status.items() if status.is_open),
             "done": by_status[Declared.DONE],
             "in_progress": by_status[Declared.IN_PROGRESS],
             "blocked": by_status[Declared.BLOCKED],
             "skipped": by_status[Declared.SKIPPED],
             "partial": by_status[Declared.PARTIAL],
+            "steps": len(self.items) - total,
         }
 
     def as_json(self) -> dict[str, Any]:

@@ -1,0 +1,154 @@
+"""From bytes to text with true line numbers, whatever editor wrote them. Pure."""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from models.board import Finding
+from models.enums import Severity
+from models.errors import SourceError
+
+DEFAULT_MAX_BYTES = 20 * 1024 * 1024
+
+
+@dataclass(slots=True)
+class Decoded:
+    """`text` has "\\n" line ends only, no byte order mark and no NUL."""
+
+    text: str
+    encoding: str
+    findings: list[Finding] = field(default_factory=list)
+
+
+_MARKS = (  # the longer first: the UTF-32 mark begins with the UTF-16 one
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_MAGIC = (
+    b"%PDF-",
+    b"PK\x03\x04",
+    b"\x89PNG",
+    b"GIF8",
+    b"\xff\xd8\xff",
+    b"\x1f\x8b",
+    b"\x7fELF",
+    b"SQLite format 3",
+)
+_SNIFF = 8192  # git's own window for "is this binary?"
+_CONTROL = bytes(set(range(32)) - set(b"\t\n\r\f\x1b")) + b"\x7f"
+_CYRILLIC = ("cp1251", "koi8-r", "cp866")
+_COMMON = frozenset("оеаинтсрвлкмдпу")  # four of five letters of Russian text
+
+
+def decode(data: bytes, source: str, max_bytes: int = DEFAULT_MAX_BYTES) -> Decoded:
+    """Text of a board, whatever editor wrote it.
+
+    UTF-8 with or without byte order mark; UTF-16 and UTF-32 with one; else the Cyrillic 8-bit encoding that
+    fits (finding `encoding_fallback`); else UTF-8 with replacement characters (finding `encoding_loss`).
+    Raises SourceError for more than `max_bytes` bytes and for a file that is not text.
+    """
+    if len(data) > max_bytes:
+        raise too_large(source, len(data), max_bytes)
+    findings: list[Finding] = []
+    encoding = next((name for mark, name in _MARKS if data.startswith(mark)), "utf-8")
+    if encoding in ("utf-8", "utf-8-sig"):
+        _refuse_binary(data, source)
+    try:
+        text = data.decode(encoding)
+    except UnicodeDecodeError as error:
+        text, encoding, finding = _fallback(data, encoding, error)
+        findings.append(finding)
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    if "\x00" in text:
+        line = text.count("\n", 0, text.index("\x00")) + 1
+        count = text.count("\x00")
+        text = text.replace("\x00", "\ufffd")
+        findings.append(_loss(line, f"{count} NUL character(s) were replaced by U+FFFD"))
+    elif "\ufffd" in text and not findings:
+        line = text.count("\n", 0, text.index("\ufffd")) + 1
+        findings.append(
+            _loss(line, f"{text.count(chr(0xFFFD))} replacement character(s) U+FFFD are in the file itself")
+        )
+    findings.extend(_question_marks(text))
+    return Decoded(text, encoding, findings)
+
+
+def too_large(source: str, size: int, limit: int) -> SourceError:
+    return SourceError(
+        f"{source}: {size:,} bytes or more, the limit is {limit:,}. "
+        "Split the file, or raise max_source_bytes (PENSTOCK_MAX_SOURCE_BYTES)."
+    )
+
+
+def _refuse_binary(data: bytes, source: str) -> None:
+    head = data[:_SNIFF]
+    control = len(head) - len(head.translate(None, _CONTROL))
+    if b"\x00" in head or head.startswith(_MAGIC) or control * 20 > len(head):
+        raise SourceError(
+            f"{source}: not a text file (it begins with {bytes(head[:8]).hex(' ')}). "
+            "Give a text file; UTF-16 text needs its byte order mark."
+        )
+
+
+def _fallback(data: bytes, encoding: str, error: UnicodeDecodeError) -> tuple[str, str, Finding]:
+    """What to read from bytes that are not as declared: an 8-bit encoding if it fits, else with holes."""
+    line = data.count(b"\n", 0, error.start) + 1
+    replaced = data.decode(encoding, errors="replace")
+    if encoding == "utf-8":
+        holes = replaced.count("\ufffd")
+        kept = sum(1 for _ in re.finditer(r"[^\x00-\x7f\ufffd]", replaced))
+        if holes > kept and (guess := _cyrillic(data)) is not None:
+            name, text = guess
+            message = f"not UTF-8 (byte 0x{data[error.start]:02x}); read as {name}. Save the file as UTF-8."
+            return text, name, Finding("encoding_fallback", Severity.WARNING, line, message)
+    count = replaced.count("\ufffd")
+    message = (
+        f"{count} byte sequence(s) are not {encoding} (first: 0x{data[error.start]:02x}) and became U+FFFD"
+    )
+    return replaced, encoding, _loss(line, message)
+
+
+def _cyrillic(data: bytes) -> tuple[str, str] | None:
+    """The 8-bit encoding in which the high bytes read most like Russian, if in any."""
+    best: tuple[float, str, str] | None = None
+    for name in _CYRILLIC:
+        try:
+            text = data.decode(name)
+        except UnicodeDecodeError:
+            continue
+        words = re.findall(r"[а-яёА-ЯЁ]{2,}", text)
+        letters = sum(map(len, words))
+        high = sum(1 for _ in re.finditer(r"[^\x00-\x7f]", text))
+        common = sum(1 for word in words for letter in word if letter in _COMMON)
+        if letters * 4 < high * 3 or common * 2 < letters:  # "café" in Latin-1 makes no Russian words
+            continue
+        if best is None or common / high > best[0]:
+            best = (common / high, name, text)
+    return None if best is None else (best[1], best[2])
+
+
+def _loss(line: int, what: str) -> Finding:
+    message = f"{what}: text was lost. Restore the file from its history and save it as UTF-8."
+    return Finding("encoding_loss", Severity.ERROR, line, message)
+
+
+_LOST_WORDS = re.compile(r"^(?=[^\n]*\?{3,}[ ?.,:()]+\?{2,})[^\n]*$", re.MULTILINE)
+
+
+def _question_marks(text: str) -> Iterator[Finding]:
+    """An editor that can't write Cyrillic leaves "?????? ????": say so once, don't take it for text."""
+    if "????" not in text:
+        return
+    lost = list(_LOST_WORDS.finditer(text))
+    if lost:
+        line = text.count("\n", 0, lost[0].start()) + 1
+        yield _loss(
+            line,
+            f"{len(lost)} line(s) hold words made of question marks (first: {lost[0][0].strip()[:60]!r})",
+        )
