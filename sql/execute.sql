@@ -1,0 +1,141 @@
+-- The life of an item between ready and its end, in sets. Owner: tasks/execute.
+-- status: models.enums.Status (1 ready, 2 running, 3 waiting, 4 done, 5 failed).
+
+-- name: claim
+-- One batch of one group (recipe, model). The group is that of the most urgent item; among equally urgent ones the
+-- group that ran last goes on, so that a model is not switched before its work is done. Claims nothing without a
+-- live lease.
+with top as (
+  select recipe, model, priority from item
+   where ready and run_after <= now() and recipe = any(%(recipes)b::text[])
+     and (backend is null or backend = %(backend)s)
+     and (%(boards)b::bigint[] is null or board_id = any(%(boards)b::bigint[]))
+   order by priority, id limit 1
+), head as (
+  select recipe, model from (
+    (select i.recipe, i.model, 0 as rank from item i, top
+      where i.ready and i.recipe = %(last_recipe)s and i.model is not distinct from %(last_model)s
+        and i.priority = top.priority and i.run_after <= now()
+        and (i.backend is null or i.backend = %(backend)s)
+        and (%(boards)b::bigint[] is null or i.board_id = any(%(boards)b::bigint[]))
+      limit 1)
+    union all
+    select recipe, model, 1 from top
+  ) groups order by rank limit 1
+), chosen as materialized (
+  select i.id from item i, head
+   where i.ready and i.run_after <= now() and i.recipe = head.recipe and i.model is not distinct from head.model
+     and (i.backend is null or i.backend = %(backend)s)
+     and (%(boards)b::bigint[] is null or i.board_id = any(%(boards)b::bigint[]))
+   order by i.priority, i.id limit %(size)s
+     for update of i skip locked
+), claimed as (
+  update item set status = 2, ready = false, tries = tries + 1, lease = %(token)s
+    from chosen
+   where item.id = chosen.id and item.ready
+     and exists (select 1 from lease where token = %(token)s and expires_at > now())
+  returning item.id, item.board_id, item.parent_id, item.recipe, item.model, item.priority, item.attempts, item.tries
+)
+select c.id, c.board_id, c.recipe, c.model, c.attempts, c.tries,
+       s.kind, s.ext_id, s.title, s.body, s.line, s.labels, b.source, b.title as board_title,
+       p.title as parent_title, p.body as parent_body
+  from claimed c
+  join item_source s on s.item_id = c.id
+  join board b on b.id = c.board_id
+  left join item_source p on p.item_id = c.parent_id
+ order by c.priority, c.id
+
+-- name: last_failures
+-- Why the previous try of each item was not accepted: a retry is asked with its reason.
+select distinct on (item_id) item_id, error_type, error, checks
+  from attempt where item_id = any(%(items)b::bigint[]) and outcome = 'retry'
+ order by item_id, number desc
+
+-- name: open_batch
+insert into batch (lease, backend, endpoint, model, recipe, recipe_hash, size, flow_run_id)
+values (%(lease)s, %(backend)s, %(endpoint)s, %(model)s, %(recipe)s, %(recipe_hash)s, %(size)s, %(flow_run_id)s)
+returning id
+
+-- name: keep_recipe
+insert into recipe (hash, name, text) values (%(hash)s, %(name)s, %(text)s) on conflict do nothing
+
+-- name: settle
+-- The end of a batch in one statement. Only items still held under this lease token, of a lease that is alive, move;
+-- for all others nothing is written: a late or repeated report changes nothing.
+with reported as (
+  select * from unnest(
+    %(items)b::bigint[], %(outcomes)b::text[], %(charged)b::int2[], %(delays)b::float8[], %(next_recipes)b::text[],
+    %(models)b::text[], %(prompt_hashes)b::text[], %(prompt_tokens)b::int4[], %(completion_tokens)b::int4[],
+    %(seconds)b::float4[], %(error_types)b::text[], %(errors)b::text[], %(answers)b::text[], %(checks)b::text[],
+    %(texts)b::text[], %(data)b::text[], %(citations)b::text[], %(simulated)b::bool[]
+  ) as r(item_id, outcome, charged, delay, next_recipe, model, prompt_hash, prompt_tokens, completion_tokens,
+         seconds, error_type, error, answer, checks, text, data, citations, simulated)
+), moved as (
+  update item set
+    status = case r.outcome when 'accepted' then 4 when 'deferred' then 3 when 'failed' then 5 else 1 end,
+    ready = r.outcome in ('retry', 'returned', 'fallback'),
+    attempts = case when r.outcome = 'fallback' then 0 else item.attempts + r.charged end,
+    recipe = coalesce(r.next_recipe, item.recipe),
+    run_after = case when r.delay > 0 then now() + r.delay * interval '1 second' else item.run_after end,
+    lease = null
+  from reported r
+  where item.id = r.item_id and item.lease = %(token)s and item.status = 2
+    and exists (select 1 from lease where token = %(token)s and expires_at > now())
+  returning item.id, item.tries
+), tried as (
+  insert into attempt (item_id, number, batch_id, model, prompt_hash, prompt_tokens, completion_tokens, seconds,
+                       outcome, error_type, error, answer, checks, trace_id, simulated)
+  select r.item_id, m.tries, %(batch)s, r.model, r.prompt_hash, r.prompt_tokens, r.completion_tokens, r.seconds,
+         r.outcome, r.error_type, r.error, r.answer, r.checks::jsonb, %(trace_id)s, r.simulated
+    from reported r join moved m on m.id = r.item_id
+  returning id, item_id
+), accepted as (
+  insert into result (item_id, attempt_id, text, data, citations, accepted_by, simulated)
+  select r.item_id, t.id, r.text, r.data::jsonb, coalesce(r.citations, '[]')::jsonb, 'checks', r.simulated
+    from reported r join tried t on t.item_id = r.item_id where r.outcome = 'accepted'
+), deferred as (
+  insert into review (subject, kind, item_id, title, reason, error_type, proposal, details)
+  select 'item:' || r.item_id, 'item', r.item_id, s.title, r.error, r.error_type, coalesce(r.text, r.answer),
+         jsonb_build_object('checks', r.checks::jsonb, 'citations', coalesce(r.citations, '[]')::jsonb,
+                            'data', r.data::jsonb, 'simulated', r.simulated)
+    from reported r join moved m on m.id = r.item_id join item_source s on s.item_id = r.item_id
+   where r.outcome = 'deferred'
+  on conflict (subject) where decided_at is null do update
+     set reason = excluded.reason, error_type = excluded.error_type, proposal = excluded.proposal,
+         details = excluded.details, opened_at = now()
+)
+select m.id, r.outcome from moved m join reported r on r.item_id = m.id
+
+-- name: close_batch
+update batch set accepted = %(accepted)s, retried = %(retried)s, deferred = %(deferred)s, returned = %(returned)s,
+       validation = %(validation)s, finished_at = now()
+ where id = %(batch)s
+
+-- name: advance
+select penstock_advance(%(items)b::bigint[])
+
+-- name: give_back
+-- A drain that stops in order returns what it did not finish, uncharged.
+update item set status = 1, ready = true, lease = null
+ where id = any(%(items)b::bigint[]) and lease = %(token)s and status = 2
+
+-- name: outlook
+-- What is left in scope: claimable now, claimable later (seconds until the first), held by a drain.
+select count(*) filter (where ready and run_after <= now()) as now,
+       count(*) filter (where ready and run_after > now()) as later,
+       extract(epoch from min(run_after) filter (where ready and run_after > now()) - now())::float8 as wait,
+       count(*) filter (where status = 2) as running
+  from item
+ where (ready or status = 2)
+   and recipe = any(%(recipes)b::text[]) and (backend is null or backend = %(backend)s)
+   and (%(boards)b::bigint[] is null or board_id = any(%(boards)b::bigint[]))
+
+-- name: undelay
+-- When a drain stops because its server is gone, what it had put off may run as soon as a server is back.
+update item set run_after = now() where id = any(%(items)b::bigint[]) and status = 1 and run_after > now()
+
+-- name: reroute
+-- Items of a recipe that the chosen backend may not do go on as the recipe's fallback.
+update item set recipe = %(fallback)s
+ where ready and recipe = %(recipe)s
+   and (%(boards)b::bigint[] is null or board_id = any(%(boards)b::bigint[]))

@@ -1,0 +1,30 @@
+-- Who may use an endpoint. Owner: tasks/execute/lease.py.
+
+-- name: holder
+select token, holder, expires_at > now() as live from lease where resource = %(resource)s
+
+-- name: take
+-- A lapsed lease may be taken by anyone; one whose holder is known to be dead (same machine, process gone) at once.
+insert into lease (resource, backend, token, holder, model, expires_at)
+values (%(resource)s, %(backend)s, nextval('lease_token'), %(holder)s, %(model)s, now() + %(ttl)s * interval '1 second')
+on conflict (resource) do update
+   set token = excluded.token, holder = excluded.holder, model = excluded.model, backend = excluded.backend,
+       acquired_at = now(), expires_at = excluded.expires_at
+ where lease.expires_at <= now() or lease.holder = %(dead)s
+returning token
+
+-- name: beat
+-- No row: the lease lapsed or was taken; the caller has to stop.
+update lease set expires_at = now() + %(ttl)s * interval '1 second'
+ where resource = %(resource)s and token = %(token)s and expires_at > now()
+returning expires_at
+
+-- name: release
+delete from lease where resource = %(resource)s and token = %(token)s
+
+-- name: recover
+-- Items claimed under a lease that is no more go back, uncharged. Their late answers no longer match the token.
+update item set status = 1, ready = true, lease = null
+ where lease is not null and status = 2
+   and not exists (select 1 from lease l where l.token = item.lease and l.expires_at > now())
+returning id

@@ -1,0 +1,56 @@
+-- What waits for a person, and what the person said. Owner: tasks/review.
+
+-- name: open_reviews
+select r.id, r.kind, r.title, r.reason, r.error_type, r.proposal, r.patch_path, r.opened_at, r.item_id,
+       b.source, s.line, s.ext_id, s.kind as item_kind, i.recipe, i.attempts
+  from review r
+  left join item i on i.id = r.item_id
+  left join item_source s on s.item_id = r.item_id
+  left join board b on b.id = i.board_id
+ where r.decided_at is null
+   and (%(boards)b::bigint[] is null or i.board_id = any(%(boards)b::bigint[]))
+   and (%(error_type)s::text is null or r.error_type = %(error_type)s)
+   and (%(kind)s::text is null or r.kind = %(kind)s)
+ order by r.opened_at, r.id
+
+-- name: one_review
+select r.id, r.kind, r.title, r.reason, r.error_type, r.proposal, r.patch_path, r.opened_at, r.item_id,
+       b.source, s.line, s.ext_id, s.kind as item_kind, i.recipe, i.attempts,
+       r.details, r.decision, r.text, r.note, r.decided_by, r.decided_at, s.body
+  from review r
+  left join item i on i.id = r.item_id
+  left join item_source s on s.item_id = r.item_id
+  left join board b on b.id = i.board_id
+ where r.id = %(review)s
+
+-- name: history
+select number, model, outcome, error_type, error, answer, seconds, simulated, finished_at
+  from attempt where item_id = %(item)s order by number
+
+-- name: decide
+-- One decision per review: the second of two at the same time finds no open row.
+update review set decision = %(decision)s, text = %(text)s, note = %(note)s, decided_by = %(by)s, decided_at = now()
+ where id = %(review)s and decided_at is null
+returning item_id, kind, proposal, details, title
+
+-- name: accept_item
+-- The accepted text becomes the result. Only a waiting item moves.
+with moved as (
+  update item set status = 4, ready = false where id = %(item)s and status = 3 returning id
+)
+insert into result (item_id, text, data, citations, accepted_by, simulated)
+select id, %(text)s, %(data)s::jsonb, %(citations)s::jsonb, 'person', %(simulated)s from moved
+returning item_id
+
+-- name: retry_item
+-- Fresh attempts: what was charged before the decision no longer counts.
+update item set status = 1, ready = true, attempts = 0, run_after = now()
+ where id = %(item)s and status = 3 and recipe is not null
+returning id
+
+-- name: reject_item
+update item set status = 6, ready = false where id = %(item)s and status = 3 returning id
+
+-- name: ready_by_backend
+-- Which backends have claimable work: null is any backend.
+select backend, count(*) from item where ready and run_after <= now() group by backend

@@ -1,0 +1,204 @@
+"""The drain's side of the database: claim, settle, give back. Statements: sql/execute.sql.
+
+One pinned connection per drain: acquiring one per statement costs five times as much (docs/database.md). Its
+transactions are serialised by a lock, since two batches of a drain overlap.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+import psycopg
+
+from models.recipe import Recipe
+from sql.statements import statement
+from tasks.execute.work import Batch, ClaimedItem, Report, Tally
+
+OnSplit = Callable[[psycopg.AsyncConnection, int, dict[str, Any]], Awaitable[int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Which items a drain may take."""
+
+    backend: str
+    recipes: tuple[str, ...]
+    boards: tuple[int, ...] | None = None  # None: all
+
+    def parameters(self) -> dict[str, Any]:
+        return {
+            "backend": self.backend,
+            "recipes": list(self.recipes),
+            "boards": None if self.boards is None else list(self.boards),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    now: int
+    later: int
+    wait: float | None  # seconds until the first of `later`
+    running: int
+
+
+class Store:
+    def __init__(self, connection: psycopg.AsyncConnection, token: int) -> None:
+        self._connection = connection
+        self._token = token
+        self._lock = asyncio.Lock()
+
+    async def claim(
+        self,
+        scope: Scope,
+        size: int,
+        last: tuple[str | None, str | None],
+        describe: Callable[..., dict[str, Any]],
+    ) -> Batch | None:
+        """Claim up to `size` items of one group and open a batch for them, in one transaction.
+
+        `describe(recipe, model)` gives the batch's row (endpoint, model's name, recipe's hash and text).
+        """
+        parameters = scope.parameters() | {
+            "size": size,
+            "token": self._token,
+            "last_recipe": last[0],
+            "last_model": last[1],
+        }
+        async with self._lock, self._connection.transaction():
+            rows = await (await self._connection.execute(statement("execute.claim"), parameters)).fetchall()
+            if not rows:
+                return None
+            items = tuple(ClaimedItem(*row) for row in rows)
+            row = describe(items[0].recipe, items[0].model) | {"lease": self._token, "size": len(items)}
+            await self._connection.execute(statement("execute.keep_recipe"), row)
+            opened = await (await self._connection.execute(statement("execute.open_batch"), row)).fetchone()
+            assert opened is not None
+            return Batch(int(opened[0]), items[0].recipe, str(row["model"]), items)
+
+    async def reasons(self, items: Sequence[ClaimedItem]) -> dict[int, str]:
+        """Why the last try of each was not accepted, in words for the next prompt."""
+        again = [item.id for item in items if item.attempts]
+        if not again:
+            return {}
+        async with self._lock, self._connection.transaction():
+            cursor = await self._connection.execute(statement("execute.last_failures"), {"items": again})
+            return {
+                item_id: "; ".join(check["message"] for check in checks or []) or error or error_type
+                for item_id, error_type, error, checks in await cursor.fetchall()
+            }
+
+    async def settle(
+        self,
+        batch: Batch,
+        reports: Sequence[Report],
+        *,
+        recipe: Recipe,
+        validation: dict[str, Any],
+        trace_id: str,
+        on_split: OnSplit,
+    ) -> Tally:
+        """Write what became of a batch, in one transaction. What is no longer ours is counted as `ignored`."""
+        columns = _columns(reports) | {"token": self._token, "batch": batch.id, "trace_id": trace_id}
+        tally = Tally(batches=1)
+        async with self._lock, self._connection.transaction():
+            cursor = await self._connection.execute(statement("execute.settle"), columns, binary=True)
+            moved = dict(await cursor.fetchall())
+            done = [item_id for item_id, outcome in moved.items() if outcome == "accepted"]
+            if recipe.header.splits:
+                by_id = {report.item.id: report for report in reports}
+                for item_id in done:
+                    await on_split(self._connection, item_id, by_id[item_id].data or {})
+            if done:
+                await self._connection.execute(statement("execute.advance"), {"items": done})
+            for report in reports:
+                outcome = moved.get(report.item.id, "ignored")
+                setattr(tally, outcome, getattr(tally, outcome) + 1)
+                if report.answer is not None:
+                    tally.prompt_tokens += report.answer.prompt_tokens or 0
+                    tally.completion_tokens += report.answer.completion_tokens or 0
+                    tally.simulated |= report.answer.simulated
+            await self._connection.execute(
+                statement("execute.close_batch"),
+                {
+                    "batch": batch.id,
+                    "accepted": tally.accepted,
+                    "retried": tally.retry + tally.fallback,
+                    "deferred": tally.deferred,
+                    "returned": tally.returned,
+                    "validation": orjson.dumps(validation).decode(),
+                },
+            )
+        return tally
+
+    async def give_back(self, items: Sequence[int]) -> None:
+        await self._run("execute.give_back", {"items": list(items), "token": self._token})
+
+    async def undelay(self, items: Sequence[int]) -> None:
+        await self._run("execute.undelay", {"items": list(items)})
+
+    async def outlook(self, scope: Scope) -> Outlook:
+        async with self._lock, self._connection.transaction():
+            cursor = await self._connection.execute(statement("execute.outlook"), scope.parameters())
+            row = await cursor.fetchone()
+        assert row is not None
+        return Outlook(*row)
+
+    async def query(self, ask: Callable[[psycopg.AsyncConnection], Awaitable[Any]]) -> Any:
+        """Run another stage's reads (recall) on the drain's connection, in turn with its own."""
+        async with self._lock, self._connection.transaction():
+            return await ask(self._connection)
+
+    async def _run(self, name: str, parameters: dict[str, Any]) -> None:
+        async with self._lock, self._connection.transaction():
+            await self._connection.execute(statement(name), parameters)
+
+
+def _json(value: Any) -> str | None:
+    if value is None:
+        return None
+    text = orjson.dumps(value).decode()
+    return orjson.dumps(_without_nul(value)).decode() if "\\u0000" in text else text
+
+
+def _without_nul(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.replace("\0", "")
+    if isinstance(value, dict):
+        return {_without_nul(key): _without_nul(inner) for key, inner in value.items()}
+    return [_without_nul(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+
+def _plain(text: str | None) -> str | None:
+    """Postgres' text can't hold NUL, which a broken server may send."""
+    return None if text is None else text.replace("\0", "")
+
+
+def _columns(reports: Sequence[Report]) -> dict[str, list[Any]]:
+    answers = [report.answer for report in reports]
+    return {
+        "items": [report.item.id for report in reports],
+        "outcomes": [report.next.outcome for report in reports],
+        "charged": [report.next.charged for report in reports],
+        "delays": [float(report.next.delay) for report in reports],
+        "next_recipes": [report.next.next_recipe for report in reports],
+        "models": [
+            answer.model if answer else report.item.model or ""
+            for answer, report in zip(answers, reports, strict=True)
+        ],
+        "prompt_hashes": [report.prompt_hash for report in reports],
+        "prompt_tokens": [answer.prompt_tokens if answer else None for answer in answers],
+        "completion_tokens": [answer.completion_tokens if answer else None for answer in answers],
+        "seconds": [float(answer.seconds) if answer else 0.0 for answer in answers],
+        "error_types": [str(report.error_type) if report.error_type else None for report in reports],
+        "errors": [_plain(report.error) for report in reports],
+        "answers": [_plain(answer.text) if answer else None for answer in answers],
+        "checks": [_json(report.checks) if report.checks else None for report in reports],
+        "texts": [_plain(report.text) for report in reports],
+        "data": [_json(report.data) for report in reports],
+        "citations": [_json(list(report.citations)) for report in reports],
+        "simulated": [bool(answer and answer.simulated) for answer in answers],
+    }

@@ -1,0 +1,129 @@
+"""Human review: a table with its own life cycle. Waiting holds no lease, no slot, no process, no connection.
+
+    waiting --accept--> done (the proposal becomes the result)      --reject--> cancelled (dependents go on)
+            --edit----> done (the person's text is the result)      --retry---> ready (fresh attempts)
+
+This module is the only owner of those four transitions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+import psycopg
+
+from models.enums import Decision
+from models.errors import InputError
+from models.review import Decided, OpenReview, ReviewCase, Try
+from sql.statements import statement
+from tasks.decompose import apply_split
+
+__all__ = ["decide", "open_reviews", "review_case"]
+
+
+async def open_reviews(
+    connection: psycopg.AsyncConnection,
+    *,
+    boards: Sequence[int] | None = None,
+    error_type: str | None = None,
+    kind: str | None = None,
+) -> list[OpenReview]:
+    """The queue, oldest first."""
+    cursor = await connection.execute(
+        statement("review.open_reviews"),
+        {"boards": None if boards is None else list(boards), "error_type": error_type, "kind": kind},
+    )
+    return [OpenReview(*row) for row in await cursor.fetchall()]
+
+
+async def review_case(connection: psycopg.AsyncConnection, review_id: int) -> ReviewCase:
+    """One review with its history. Raises InputError when there is none of that number."""
+    cursor = await connection.execute(statement("review.one_review"), {"review": review_id})
+    row = await cursor.fetchone()
+    if row is None:
+        raise InputError(f"There is no review {review_id}. `penstock review list` shows the open ones.")
+    review = OpenReview(*row[:15])
+    details, decision, text, note, decided_by, decided_at, body = row[15:]
+    history: list[Try] = []
+    if review.item_id is not None:
+        tries = await connection.execute(statement("review.history"), {"item": review.item_id})
+        history = [Try(*entry) for entry in await tries.fetchall()]
+    return ReviewCase(review, details, body, decision, text, note, decided_by, decided_at, history)
+
+
+async def decide(
+    connection: psycopg.AsyncConnection,
+    review_id: int,
+    decision: Decision,
+    *,
+    text: str | None = None,
+    note: str | None = None,
+    by: str,
+) -> Decided:
+    """Record a decision and let the item go on, in one transaction.
+
+    Raises InputError when the review does not exist or was decided before, when EDIT comes without text, when
+    ACCEPT finds no proposal to accept, and when the item is no longer waiting (its board changed meanwhile).
+    """
+    if decision is Decision.EDIT and not (text or "").strip():
+        raise InputError("An edit needs the text that becomes the result. Give it with --text or --file.")
+    async with connection.transaction():
+        parameters = {"review": review_id, "decision": str(decision), "text": text, "note": note, "by": by}
+        cursor = await connection.execute(statement("review.decide"), parameters)
+        row = await cursor.fetchone()
+        if row is None:
+            case = await review_case(connection, review_id)
+            raise InputError(
+                f"Review {review_id} was decided before: {case.decision} by {case.decided_by}. Nothing was changed."
+            )
+        item_id, _, proposal, details, title = row
+        released = 0
+        if item_id is not None:
+            final = text if decision is Decision.EDIT else proposal
+            released = await _move(connection, review_id, int(item_id), decision, final, details)
+    return Decided(review_id, decision, item_id, title, released)
+
+
+async def _move(
+    connection: psycopg.AsyncConnection,
+    review_id: int,
+    item_id: int,
+    decision: Decision,
+    text: str | None,
+    details: dict[str, Any],
+) -> int:
+    if decision in (Decision.ACCEPT, Decision.EDIT):
+        if not (text or "").strip():
+            raise InputError(
+                f"Review {review_id} has no proposed answer to accept. Write one: "
+                f"`penstock review edit {review_id} --text ...`, or retry or reject it."
+            )
+        accepted = decision is Decision.ACCEPT
+        statement_name, parameters = (
+            "review.accept_item",
+            {
+                "item": item_id,
+                "text": text,
+                "data": orjson.dumps(details.get("data")).decode() if accepted else None,
+                "citations": orjson.dumps((details.get("citations") or []) if accepted else []).decode(),
+                "simulated": bool(details.get("simulated")) and accepted,
+            },
+        )
+    else:
+        statement_name = "review.retry_item" if decision is Decision.RETRY else "review.reject_item"
+        parameters = {"item": item_id}
+    moved = await connection.execute(statement(statement_name), parameters)
+    if await moved.fetchone() is None:
+        raise InputError(
+            f"The item of review {review_id} is no longer waiting: its board changed since. Nothing was changed."
+        )
+    if decision is Decision.RETRY:
+        return 1
+    subtasks = (details.get("data") or {}).get("subtasks") if decision is Decision.ACCEPT else None
+    if subtasks:
+        await apply_split(connection, item_id, {"subtasks": subtasks})
+    advanced = await connection.execute(statement("execute.advance"), {"items": [item_id]})
+    row = await advanced.fetchone()
+    return int(row[0]) if row else 0
