@@ -1,0 +1,55 @@
+-- What a run found and what became of it. Reads only. Owner: tasks/report.
+
+-- name: boards
+select id, source, dialect, title from board where id = any(%(boards)b::bigint[]) order by id
+
+-- name: findings
+select board_id, code, severity, line, message from finding
+ where board_id = any(%(boards)b::bigint[]) order by board_id, line, code
+
+-- name: items
+-- One row per item of the boards with its current result, its open review and its last try.
+select i.id, i.board_id, i.parent_id, i.status, i.recipe, i.attempts, s.ext_id, s.kind, s.title, s.line, s.depth, s.declared,
+       r.text, r.citations, r.accepted_by, coalesce(r.simulated, false) as simulated, a.model,
+       v.id as review_id, v.reason, v.error_type
+  from item i
+  join item_source s on s.item_id = i.id
+  left join result r on r.item_id = i.id and r.superseded_at is null
+  left join attempt a on a.id = r.attempt_id
+  left join review v on v.item_id = i.id and v.decided_at is null
+ where i.board_id = any(%(boards)b::bigint[]) and s.removed_at is null
+ order by i.board_id, i.position, i.id
+
+-- name: blocked_by
+-- Of items that still wait: what they wait for.
+select n.item_id, n.needs_id, s.ext_id, s.title, d.status
+  from need n
+  join item i on i.id = n.item_id
+  join item d on d.id = n.needs_id
+  join item_source s on s.item_id = n.needs_id
+ where i.board_id = any(%(boards)b::bigint[]) and i.status = 0 and i.recipe is not null
+   and d.status not in (4, 6, 7)
+
+-- name: progress
+-- Items that are done by machines or people (not containers), by status.
+select status, count(*) from item
+ where board_id = any(%(boards)b::bigint[]) and recipe is not null group by status
+
+-- name: usage
+select count(*), count(*) filter (where a.outcome = 'accepted'), coalesce(sum(a.prompt_tokens), 0)::bigint,
+       coalesce(sum(a.completion_tokens), 0)::bigint, coalesce(sum(a.seconds), 0)::float8
+  from attempt a join item i on i.id = a.item_id
+ where i.board_id = any(%(boards)b::bigint[]) and a.finished_at >= %(since)s
+
+-- name: start_run
+insert into run (id, params) values (%(id)s, %(params)s)
+
+-- name: run_boards
+update run set board_ids = %(boards)b::bigint[], backend = %(backend)s, endpoint = %(endpoint)s, model = %(model)s
+ where id = %(id)s
+
+-- name: finish_run
+update run set state = %(state)s, error = %(error)s, finished_at = now() where id = %(id)s
+
+-- name: one_run
+select id, started_at, finished_at, state, board_ids, backend, endpoint, model, error from run where id = %(id)s
