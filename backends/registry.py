@@ -1,0 +1,142 @@
+"""Which backend speaks to an endpoint, which endpoints are there, and which one a run takes."""
+
+from __future__ import annotations
+
+import asyncio
+
+from backends import extractive
+from backends.extractive import ExtractiveBackend
+from backends.ollama import OllamaBackend
+from backends.openai import DEFAULT_MODEL, OpenAIBackend
+from backends.replies import same_model
+from models.calls import Backend, Probe
+from models.enums import BackendName
+from models.errors import BackendUnavailable, SettingsError
+from models.settings import DEFAULT_URLS, Endpoint, Settings
+
+USUAL_PORT_SECONDS = 1.0
+"""How long a usual port on this machine may take to answer: nothing was declared there, so nothing is waited
+for."""
+
+DECLARED_SECONDS = 5.0
+"""How long a declared endpoint may take to say that it is there."""
+
+_START: dict[str, str] = {
+    BackendName.OLLAMA: "Start it with `ollama serve`",
+    BackendName.OPENAI: "Start the server (vLLM: `vllm serve MODEL`)",
+    BackendName.MLX: "Start the server (`mlx_lm.server --model MODEL`)",
+}
+
+
+def make(endpoint: Endpoint) -> Backend:
+    """The backend for an endpoint. Opens no connection. Raises SettingsError for a kind or URL that can't be
+    used.
+    """
+    match endpoint.backend:
+        case BackendName.OLLAMA:
+            return OllamaBackend(endpoint)
+        case BackendName.OPENAI | BackendName.MLX:
+            return OpenAIBackend(endpoint)
+        case BackendName.EXTRACTIVE:
+            return ExtractiveBackend(endpoint)
+        case _:
+            raise SettingsError(
+                f"The backend {endpoint.backend.value!r} is not built yet. Use ollama, openai, mlx or "
+                f"extractive; a "
+                "gateway that speaks the OpenAI protocol (LiteLLM for example) reaches other providers."
+            )
+
+
+def extractive_endpoint() -> Endpoint:
+    return Endpoint(backend=BackendName.EXTRACTIVE, url=extractive.URL, model=extractive.MODEL)
+
+
+async def find(settings: Settings, wanted: str = "auto") -> list[tuple[Endpoint, Probe]]:
+    """Ask every endpoint that a run could take how it is, all at once: declared ones first, then the usual
+    ports.
+
+    With `wanted` a backend's name, only endpoints of that kind. Raises SettingsError for a declared
+    endpoint that can't be used as written.
+    """
+    declared = [e for e in settings.endpoints if wanted in ("auto", e.backend)]
+    taken = {endpoint.url.rstrip("/") for endpoint in settings.endpoints}
+    usual = [
+        Endpoint(backend=BackendName(name), url=url)
+        for name, url in DEFAULT_URLS.items()
+        if wanted in ("auto", name) and url not in taken
+    ]
+    asked = [(e, DECLARED_SECONDS) for e in declared] + [(e, USUAL_PORT_SECONDS) for e in usual]
+    if wanted == BackendName.EXTRACTIVE and not declared:
+        asked.append((extractive_endpoint(), DECLARED_SECONDS))
+    probes = await asyncio.gather(*(_probe(endpoint, seconds) for endpoint, seconds in asked))
+    return [(endpoint, probe) for (endpoint, _), probe in zip(asked, probes, strict=True)]
+
+
+async def choose(settings: Settings, wanted: str) -> tuple[Endpoint, Probe]:
+    """The endpoint that a run takes, with its model filled in, and what it said of itself.
+
+    `auto`: the first declared endpoint that answers, else the first usual port, else the extractive
+    backend, whose probe then says what was tried. A backend's name: the first of that kind that answers.
+    Raises BackendUnavailable when none does, SettingsError when a declared model is not there or the kind
+    is not built.
+    """
+    if wanted != "auto":
+        try:
+            kind = BackendName(wanted)
+        except ValueError:
+            known = ", ".join(["auto", *BackendName])
+            raise SettingsError(f"{wanted!r} is no backend; use one of {known}.") from None
+        if kind not in (BackendName.OLLAMA, BackendName.OPENAI, BackendName.MLX, BackendName.EXTRACTIVE):
+            make(Endpoint(backend=kind, url="https://not.built"))
+    found = await find(settings, wanted)
+    refusals = []
+    for endpoint, probe in found:
+        if not probe.reachable:
+            refusals.append(probe.detail)
+            continue
+        model = _model(endpoint, probe)
+        if model is None:
+            refusals.append(f"{endpoint.url} answers but has no model to chat with")
+            continue
+        return endpoint.model_copy(update={"model": model}), probe
+    tried = "; ".join(refusals)
+    if wanted == "auto":
+        endpoint = extractive_endpoint()
+        probe = await _probe(endpoint, DECLARED_SECONDS)
+        return endpoint, Probe(True, f"{probe.detail} (no model server: {tried})", probe.models)
+    start = _START.get(wanted, "Start it")
+    raise BackendUnavailable(
+        f"No {wanted} server can be used: {tried}. {start}, or declare where it is under [[endpoints]] in "
+        'penstock.toml, or use backend = "auto".'
+    )
+
+
+async def _probe(endpoint: Endpoint, seconds: float) -> Probe:
+    backend = make(endpoint)
+    try:
+        return await backend.probe(asyncio.get_running_loop().time() + seconds)
+    finally:
+        await backend.close()
+
+
+def _model(endpoint: Endpoint, probe: Probe) -> str | None:
+    """The declared model as the server spells it, else the first it lists that can chat; None when it has
+    none.
+    """
+    if endpoint.model is not None:
+        if endpoint.backend == BackendName.EXTRACTIVE or not probe.models:
+            return endpoint.model  # a server that lists nothing is taken at its word; `answer` checks
+        for model in probe.models:
+            if same_model(endpoint.model, model.name):
+                return endpoint.model
+        has = ", ".join(model.name for model in probe.models[:8]) or "none"
+        ollama = endpoint.backend == BackendName.OLLAMA
+        load = f"Get it with `ollama pull {endpoint.model}`" if ollama else "Load it there"
+        raise SettingsError(
+            f"{endpoint.url} does not have the model {endpoint.model!r}; it has {has}. "
+            f"{load}, or correct the endpoint's model in penstock.toml."
+        )
+    for model in probe.models:
+        if not model.embedding and "embed" not in model.name.lower():
+            return model.name
+    return DEFAULT_MODEL if endpoint.backend == BackendName.MLX and not probe.models else None

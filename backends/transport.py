@@ -1,0 +1,226 @@
+"""HTTP to one model server: one client, bounded in flight, one deadline per call, errors in our words."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import ssl
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import orjson
+
+from backends import replies
+from models.calls import ModelCallError
+from models.enums import ErrorType
+from models.errors import SettingsError
+from models.settings import Endpoint
+
+CONNECT_SECONDS = 5.0
+"""A server that does not take a connection in this time is not there, however long the deadline is."""
+
+KEEP_ALIVE_SECONDS = 4.0
+"""Idle connections are dropped before llama-server and uvicorn drop them (5 s), or a call lands on a dead
+one."""
+
+BODY_LIMIT = 16 * 1024 * 1024
+"""Bytes of one reply; more is no answer but a server gone wrong."""
+
+SIMULATOR_HEADER = "x-penstock-simulator"
+
+_KEPT_HEADERS = (b"x-request-id", b"request-id", b"x-ratelimit-", b"retry-after", b"llm_provider-retry-after")
+
+
+@dataclass(slots=True)
+class Reply:
+    """One complete HTTP reply."""
+
+    status: int
+    headers: httpx.Headers
+    body: bytes
+    seconds: float
+
+    @property
+    def simulated(self) -> bool:
+        return SIMULATOR_HEADER in self.headers
+
+    def kept_headers(self) -> dict[str, str]:
+        """Request ids and rate limits; nothing else, so that no cookie or credential is ever stored."""
+        return {
+            name.decode("ascii", "replace").lower(): value.decode("latin-1")
+            for name, value in self.headers.raw
+            if name.lower().startswith(_KEPT_HEADERS)
+        }
+
+    def json(self) -> Any:
+        """The body as JSON; raises ValueError."""
+        return orjson.loads(self.body)
+
+
+def checked_url(endpoint: Endpoint) -> str:
+    """The endpoint's URL without a trailing slash. Raises SettingsError on one that can't be used or holds
+    secrets.
+    """
+    try:
+        parts = urlsplit(endpoint.url)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise SettingsError(
+            f"{endpoint.url!r} is no URL of an {endpoint.backend} server; write for example "
+            f"http://127.0.0.1:8000/v1."
+        )
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise SettingsError(
+            f"The URL of the {endpoint.backend} endpoint at {parts.hostname} holds a password, query or "
+            f"fragment. "
+            "Write the bare URL, and the key as api_key."
+        )
+    return endpoint.url.rstrip("/")
+
+
+def authorization(endpoint: Endpoint) -> dict[str, str]:
+    """The Authorization header. A key that can't be one is refused here, where its value is not shown."""
+    if endpoint.api_key is None:
+        return {}
+    key = endpoint.api_key.get_secret_value()
+    if not (key and key.isascii() and key.isprintable() and " " not in key):
+        raise SettingsError(
+            f"The api_key of {endpoint.url} is empty or has blanks, line breaks or non-ASCII characters. "
+            "Copy it again without them."
+        )
+    return {"Authorization": f"Bearer {key}"}
+
+
+class Transport:
+    """The HTTP client of one endpoint. Not more than `endpoint.slots` calls are in flight, whatever callers
+    do.
+    """
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.url = checked_url(endpoint)
+        self._key = endpoint.api_key.get_secret_value() if endpoint.api_key else ""
+        # A context without authorities for plain http: loading them takes 20 ms, and it fails closed.
+        tls = (
+            ssl.create_default_context()
+            if self.url.startswith("https:")
+            else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        )
+        self._client = httpx.AsyncClient(
+            headers={
+                "User-Agent": "penstock",
+                "Accept": "application/json",
+                "Accept-Encoding": "identity",
+                "Content-Type": "application/json",
+                **authorization(endpoint),
+            },
+            timeout=httpx.Timeout(None, connect=CONNECT_SECONDS),
+            limits=httpx.Limits(
+                max_connections=endpoint.slots + 2,  # a probe must not wait behind the calls
+                max_keepalive_connections=endpoint.slots,
+                keepalive_expiry=KEEP_ALIVE_SECONDS,
+            ),
+            verify=tls,
+            trust_env=False,  # a proxy from the environment must not see prompts
+            follow_redirects=False,  # nor a host that a server names
+        )
+        self._slots = asyncio.Semaphore(endpoint.slots)
+
+    async def post(self, path: str, payload: dict[str, Any], deadline: float) -> Reply:
+        """POST JSON. Any status is returned; raises ModelCallError (CONNECTION, TIMEOUT, MALFORMED)."""
+        try:
+            body = orjson.dumps(payload)
+        except TypeError:  # lone surrogates from undecodable input
+            body = json.dumps(payload, ensure_ascii=False).encode("utf-8", "replace")
+        request = self._client.build_request("POST", self.url + path, content=body)
+        return await self._send(request, deadline, self._slots)
+
+    async def get(self, path: str, deadline: float, *, base: str | None = None) -> Reply:
+        """GET, outside the slots: for questions about the server, not for work."""
+        return await self._send(self._client.build_request("GET", (base or self.url) + path), deadline, None)
+
+    def failure(self, reply: Reply, asked: str) -> ModelCallError:
+        """The error for a reply whose status is not 200. `asked` names the model."""
+        return failure(self.url, reply, asked, self._key)
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+    async def _send(self, request: httpx.Request, deadline: float, slots: asyncio.Semaphore | None) -> Reply:
+        clock = asyncio.get_running_loop().time
+        started = clock()
+        try:
+            if started >= deadline:
+                raise TimeoutError
+            async with asyncio.timeout_at(deadline):
+                if slots is None:
+                    return await self._exchange(request, started)
+                async with slots:
+                    return await self._exchange(request, clock())
+        except TimeoutError:
+            raise ModelCallError(
+                ErrorType.TIMEOUT,
+                f"{self.url} gave no whole answer within {max(0.0, deadline - started):.1f} s.",
+            ) from None
+        except httpx.ConnectTimeout:
+            raise ModelCallError(
+                ErrorType.CONNECTION,
+                f"{self.url} took no connection within {CONNECT_SECONDS:.0f} s.",
+            ) from None
+        except httpx.ConnectError as error:
+            raise ModelCallError(
+                ErrorType.CONNECTION, f"{self.url} can't be reached ({reason(error)})."
+            ) from None
+        except httpx.DecodingError as error:
+            raise ModelCallError(
+                ErrorType.MALFORMED, f"{self.url} sent a body that can't be unpacked ({reason(error)})."
+            ) from None
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise ModelCallError(
+                ErrorType.CONNECTION, f"{self.url} broke off the exchange ({reason(error)})."
+            ) from None
+
+    async def _exchange(self, request: httpx.Request, started: float) -> Reply:
+        response = await self._client.send(request, stream=True)
+        try:
+            chunks, size = [], 0
+            async for chunk in response.aiter_bytes():
+                size += len(chunk)
+                if size > BODY_LIMIT:
+                    raise ModelCallError(
+                        ErrorType.MALFORMED,
+                        f"{self.url} sent more than {BODY_LIMIT >> 20} MiB for one answer.",
+                    )
+                chunks.append(chunk)
+        finally:
+            await response.aclose()
+        seconds = asyncio.get_running_loop().time() - started
+        return Reply(response.status_code, response.headers, b"".join(chunks), seconds)
+
+
+def reason(error: Exception) -> str:
+    return " ".join(str(error).split())[: replies.SNIPPET] or type(error).__name__
+
+
+def failure(url: str, reply: Reply, asked: str, key: str = "") -> ModelCallError:
+    """The error for a reply whose status is not 200. `asked` names the model; `key` is struck from what it
+    quotes.
+    """
+    text = replies.error_text(reply.body)
+    if key:
+        text = text.replace(key, "***")
+    kind = replies.classify(reply.status, text)
+    said = f"{url} answered {reply.status}" + (f": {text}" if text else " with an empty body")
+    if 300 <= reply.status < 400:
+        said = f"{url} answered {reply.status}, a redirect, which is not followed. Write the URL it leads to"
+    advice = {
+        ErrorType.AUTH: " Check the endpoint's api_key.",
+        ErrorType.MODEL_MISSING: f" Asked was {asked!r}: does the server have it, and is the URL right?",
+    }.get(kind, "")
+    wait = replies.retry_after(
+        reply.headers.get("retry-after") or reply.headers.get("llm_provider-retry-after")
+    )
+    return ModelCallError(kind, said.rstrip(".") + "." + advice, retry_after=wait)
