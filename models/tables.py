@@ -123,7 +123,7 @@ class Item(SQLModel, table=True):
         sa.UniqueConstraint("board_id", "key"),
         sa.Index("item_ready", "recipe", "model", "priority", "id", postgresql_where=sa.text("ready")),
         sa.Index("item_ready_order", "priority", "id", postgresql_where=sa.text("ready")),
-        sa.Index("item_parent", "parent_id"),
+        sa.Index("item_parent", "parent_id", "id"),
         sa.Index("item_running", "lease", postgresql_where=sa.text("lease is not null")),
     )
     id: int | None = _identity()
@@ -163,6 +163,7 @@ class ItemSource(SQLModel, table=True):
         sa_column=sa.Column(ARRAY(sa.Text), nullable=False, server_default=sa.text("'{}'")),
     )
     content_hash: str = _text()
+    origin: str = _text(default="board")
     removed_at: datetime | None = _when(nullable=True)
 
 

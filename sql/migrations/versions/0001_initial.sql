@@ -68,7 +68,7 @@ create table item (
 ) with (fillfactor = 70);
 create index item_ready on item (recipe, model, priority, id) where ready;
 create index item_ready_order on item (priority, id) where ready;
-create index item_parent on item (parent_id);
+create index item_parent on item (parent_id, id); -- backwards it finds an open child at once: drains go by id
 create index item_running on item (lease) where lease is not null;
 
 create table item_source (
@@ -82,8 +82,9 @@ create table item_source (
   declared     text not null,                 -- models.enums.Declared
   labels       jsonb not null default '{}',
   needs        text[] not null default '{}',  -- as written: ext ids or "line:<n>"
-  content_hash text not null,                 -- of title, body, kind, needs: a change means work anew
-  removed_at   timestamptz                    -- no longer on the board; history kept
+  content_hash text not null,                 -- of title, body, kind: a change means work anew
+  origin       text not null default 'board', -- board, phase (a barrier the board only implies), split (by a model)
+  removed_at   timestamptz                    -- no longer on the board; history kept, parent_id cleared
 );
 
 create table need (
@@ -222,3 +223,101 @@ create table delivery (
   flow_run_id  text,
   received_at  timestamptz not null default now()
 );
+
+-- The frontier. Only these two functions turn pending into ready and finish containers. Both hold the board's
+-- advisory lock to the end of the transaction, so that of two drains which settle siblings at the same time the
+-- second sees what the first did (this needs read committed); call them last, right before commit. They never
+-- wait for a row while they hold it: whoever has a pending item locked calls penstock_advance_board before its own
+-- commit. Numbers: models.enums.Status; settled = done 4, cancelled 6, skipped 7.
+
+create function penstock_lock_frontier(board bigint) returns void language sql as
+$$ select pg_advisory_xact_lock(hashtextextended('penstock.frontier', board)) $$;
+
+-- After `changed` settled (or became runnable), in the same transaction: finish parents all of whose children are
+-- settled, upwards; make ready what waited only for any of these. Returns how many items became ready.
+create function penstock_advance(changed bigint[]) returns integer language plpgsql as $$
+declare
+  b bigint;
+  level bigint[] := changed;
+  touched bigint[] := changed;
+  promoted integer;
+begin
+  for b in select distinct board_id from item where id = any(changed) order by board_id loop
+    perform penstock_lock_frontier(b);
+  end loop;
+
+  while cardinality(level) > 0 loop
+    with parents as materialized (
+      select distinct parent_id as id from item where id = any(level) and parent_id is not null
+    ), finished as materialized (
+      select p.id from parents join item p using (id)
+       where p.recipe is null and p.status = 0
+         and (select c.id from item c where c.parent_id = p.id and c.status not in (4, 6, 7)
+               order by c.id desc limit 1) is null
+         for no key update of p skip locked
+    ), rolled as (
+      update item set status = case
+          when exists (select from item c where c.parent_id = f.id and c.status = 4) then 4
+          when exists (select from item c where c.parent_id = f.id and c.status = 7) then 7
+          else 6 end
+        from finished f where item.id = f.id
+      returning item.id
+    )
+    select coalesce(array_agg(id), '{}') into level from rolled;
+    touched := touched || level;
+  end loop;
+
+  with candidates as materialized (
+    select unnest(changed) as id
+    union
+    select item_id from need where needs_id = any(touched)
+  ), free as materialized (
+    select i.id from candidates join item i using (id)
+     where i.status = 0 and i.recipe is not null
+       and (select x.id from need n join item x on x.id = n.needs_id
+             where n.item_id = i.id and x.status not in (4, 6, 7) order by n.needs_id desc limit 1) is null
+       for no key update of i skip locked
+  )
+  update item set status = 1, ready = true from free where item.id = free.id;
+  get diagnostics promoted = row_count;
+  return promoted;
+end $$;
+
+-- The same for a whole board, and in both directions: a container with an open child is open again, a ready item
+-- that lacks something waits again. For whoever changed a board's structure. Returns how many items became ready.
+create function penstock_advance_board(board bigint) returns integer language plpgsql as $$
+declare
+  promoted integer;
+begin
+  perform penstock_lock_frontier(board);
+  loop
+    with rollup as (
+      select parent_id,
+             case when not bool_and(status in (4, 6, 7)) then 0
+                  when bool_or(status = 4) then 4
+                  when bool_or(status = 7) then 7
+                  else 6 end as status
+        from item where board_id = board and parent_id is not null group by parent_id
+    ), due as materialized (
+      select p.id, r.status from rollup r join item p on p.id = r.parent_id
+       where p.recipe is null and p.status <> r.status
+         for no key update of p skip locked
+    )
+    update item set status = due.status, ready = false from due where item.id = due.id;
+    exit when not found;
+  end loop;
+
+  with lacking as materialized (
+    select distinct n.item_id as id from item i join need n on n.item_id = i.id join item x on x.id = n.needs_id
+     where i.board_id = board and i.status in (0, 1) and i.recipe is not null and x.status not in (4, 6, 7)
+  ), due as materialized (
+    select i.id, l.id is null as free from item i left join lacking l on l.id = i.id
+     where i.board_id = board and i.recipe is not null
+       and ((i.status = 0 and l.id is null) or (i.status = 1 and l.id is not null))
+       for no key update of i skip locked
+  ), moved as (
+    update item set status = due.free::int, ready = due.free from due where item.id = due.id returning due.free
+  )
+  select count(*) filter (where free) into promoted from moved;
+  return promoted;
+end $$;
