@@ -1,0 +1,116 @@
+"""Deterministic answers that fit a JSON Schema and cite what the prompt offers."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import orjson
+
+PER_TOKEN = 4
+"""Characters that count as one token here."""
+
+_MARKER = re.compile(r"^[ \t]*\[\[([^\]\n]+)\]\][ \t]*$", re.MULTILINE)
+_DEEPEST = 8
+
+
+def tokens(text: str) -> int:
+    """At least one for each word, as real tokenizers have it."""
+    return max(len(text) // PER_TOKEN, len(text.split()))
+
+
+def answer(prompt: str, schema: dict[str, Any] | None) -> str:
+    """The same for the same prompt and schema: a sentence, or JSON that fits the schema."""
+    cited = first_passage(prompt)
+    said = f"Simulated: {cited[1]}" if cited else "Simulated answer, no passage was given."
+    if schema is None:
+        return said
+    return orjson.dumps(_Maker(schema, said, cited).value(schema, "answer", 0)).decode()
+
+
+def first_passage(prompt: str) -> tuple[str, str] | None:
+    """The first `[[cite]]` that stands on a line of its own, with the first line of text below it."""
+    for marker in _MARKER.finditer(prompt):
+        for line in prompt[marker.end() :].splitlines():
+            text = line.strip()
+            if text.startswith("[["):
+                break
+            if text and not text.startswith(("#", "```", "<", "~~~")):
+                return marker[1].strip(), text
+    return None
+
+
+class _Maker:
+    """Makes a value for a schema: the parts of JSON Schema that recipes use, all properties filled."""
+
+    def __init__(self, root: dict[str, Any], said: str, cited: tuple[str, str] | None) -> None:
+        self._root = root
+        self._said = said
+        self._cited = cited
+
+    def value(self, schema: Any, name: str, depth: int, nth: int = 0) -> Any:
+        if not isinstance(schema, dict) or depth > _DEEPEST:
+            return None
+        for word in ("const", "default"):
+            if word in schema:
+                return schema[word]
+        if schema.get("enum"):
+            return schema["enum"][0]
+        if isinstance(reference := schema.get("$ref"), str):
+            return self.value(self._resolve(reference), name, depth + 1, nth)
+        for word in ("anyOf", "oneOf", "allOf"):
+            if schema.get(word):
+                return self.value(schema[word][0], name, depth + 1, nth)
+        kind = schema.get("type")
+        match kind[0] if isinstance(kind, list) else kind:
+            case "object":
+                return self._object(schema, depth)
+            case "array":
+                return self._array(schema, name, depth)
+            case "integer":
+                return int(self._number(schema, name))
+            case "number":
+                return self._number(schema, name)
+            case "boolean":
+                return True
+            case "null":
+                return None
+            case _:
+                return self._string(schema, name, nth)
+
+    def _resolve(self, reference: str) -> Any:
+        found: Any = self._root
+        for part in reference.removeprefix("#/").split("/"):
+            found = found.get(part) if isinstance(found, dict) else None
+        return found
+
+    def _object(self, schema: dict[str, Any], depth: int) -> dict[str, Any]:
+        properties = schema.get("properties") or {}
+        return {name: self.value(part, name, depth + 1) for name, part in properties.items()}
+
+    def _array(self, schema: dict[str, Any], name: str, depth: int) -> list[Any]:
+        least = int(schema.get("minItems", 0))
+        if name == "citations" and self._cited is None:
+            count = least
+        else:
+            count = min(max(1, least), int(schema.get("maxItems", max(1, least))))
+        return [self.value(schema.get("items"), name, depth + 1, nth) for nth in range(count)]
+
+    def _number(self, schema: dict[str, Any], name: str) -> float:
+        low, high = schema.get("minimum"), schema.get("maximum")
+        value = 0.9 if name == "confidence" else 1.0
+        if low is not None:
+            value = max(value, low)
+        return min(value, high) if high is not None else value
+
+    def _string(self, schema: dict[str, Any], name: str, nth: int) -> str:
+        if name == "cite":
+            text = self._cited[0] if self._cited else ""
+        elif name == "quote":
+            text = self._cited[1] if self._cited else ""
+        elif name in ("answer", "text", "summary", "result"):
+            text = self._said
+        else:
+            text = f"simulated {name} {nth + 1}"
+        text = text.ljust(int(schema.get("minLength", 0)), ".")
+        return text[: int(schema["maxLength"])] if "maxLength" in schema else text
