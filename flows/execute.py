@@ -1,0 +1,127 @@
+"""Execute: one flow run is one drain of one endpoint; one task run is one batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from prefect import flow, get_run_logger, task
+from prefect.artifacts import acreate_progress_artifact, acreate_table_artifact, aupdate_progress_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.runtime import flow_run
+
+import backends
+from flows.opening import opened
+from models.calls import Passage
+from models.recipe import Recipe
+from models.settings import Settings
+from sql.connection import Database
+from tasks import validate
+from tasks.decompose import apply_split
+from tasks.execute import Batch, ClaimedItem, Drain, Rendered, Stages, Tally, drain
+from tasks.recipes import PromptItem, load_recipes, render
+from tasks.remember import Question, recall_many
+
+__all__ = ["execute", "stages"]
+
+
+def stages(config: Settings, context_tokens: int) -> Stages:
+    """The neighbours of a drain, wired: recall from memory, render the recipe, validate, split."""
+
+    async def recall(connection: Any, items: Sequence[ClaimedItem], limit: int) -> list[list[Passage]]:
+        questions = [Question(item.question, item.board_id, item.line) for item in items]
+        return await recall_many(connection, questions, limit)
+
+    def rendered(
+        recipe: Recipe, item: ClaimedItem, passages: Sequence[Passage], reason: str | None
+    ) -> Rendered:
+        prompt = render(
+            recipe,
+            PromptItem(
+                title=item.title,
+                body=item.body,
+                kind=item.kind,
+                ext_id=item.ext_id,
+                board=item.board_title or item.source,
+                parent=item.parent_title,
+                labels=item.labels,
+                reason=reason,
+            ),
+            passages,
+            context_tokens=context_tokens,
+        )
+        return Rendered(prompt.system, prompt.prompt, prompt.hash, tuple(prompt.passages))
+
+    return Stages(recall=recall, render=rendered, validate=validate.validate_batch, on_split=apply_split)
+
+
+@flow(name="execute", flow_run_name="drain {backend}", validate_parameters=True)
+async def execute(backend: str = "auto", boards: list[int] | None = None) -> dict[str, Any]:
+    """Drain the ready items of `boards` (all boards when None) on a server of this backend.
+
+    Returns the counts. Fails with BackendUnavailable when no such server answers or it stops answering; accepted
+    answers are kept and the rest stays queued.
+    """
+    logger = get_run_logger()
+    validate.warm_up()
+    async with opened() as (config, db):
+        endpoint, probe = await backends.choose(config, backend)
+        model = endpoint.model or probe.models[0].name
+        logger.info("Backend %s at %s: %s. Model %s.", endpoint.backend, endpoint.url, probe.detail, model)
+        server = backends.make(endpoint)
+        try:
+            tally = await drain(
+                db,
+                server,
+                endpoint,
+                model=model,
+                recipes=load_recipes(config),
+                stages=stages(config, endpoint.context_tokens),
+                settings=config,
+                boards=boards,
+                trace_id=flow_run.id or "",
+                run_batch=await _observed(db, boards, model),
+                on_wait=logger.info,
+            )
+        finally:
+            await server.close()
+        await _summary(endpoint.backend, model, tally)
+    return {"backend": endpoint.backend, "endpoint": endpoint.url, "model": model} | tally.as_json()
+
+
+async def _observed(db: Database, boards: list[int] | None, model: str) -> Any:
+    """Each batch as a task run, and a progress artifact over the scope."""
+    progress = await acreate_progress_artifact(
+        0.0, key="drain-progress", description=f"Items settled by {model}"
+    )
+    settled = 0
+
+    async def run(work: Drain, batch: Batch) -> Tally:
+        nonlocal settled
+
+        # Only plain values are parameters: Prefect walks through what it is given and stores it.
+        @task(
+            name="batch",
+            task_run_name="{recipe}: {items} items on {model} (batch {batch_id})",
+            cache_policy=NO_CACHE,
+            persist_result=False,
+        )
+        async def run_batch(batch_id: int, recipe: str, model: str, items: int) -> Tally:
+            return await work.run_batch(batch)
+
+        tally = await run_batch(batch.id, batch.recipe, batch.model, len(batch.items))
+        settled += tally.settled
+        outlook = await work.store.outlook(work.scope)
+        total = settled + outlook.now + outlook.later + outlook.running
+        await aupdate_progress_artifact(progress, 100.0 * settled / max(total, 1))
+        return tally
+
+    return run
+
+
+async def _summary(backend: str, model: str, tally: Tally) -> None:
+    rows = [{"what": name, "count": count} for name, count in tally.as_json().items() if name != "simulated"]
+    label = " (simulated)" if tally.simulated else ""
+    await acreate_table_artifact(
+        rows, key=f"drain-{backend}", description=f"Drain of {backend}, {model}{label}"
+    )

@@ -1,0 +1,163 @@
+"""The main job: ingest, remember, decompose, execute (with validation inside), remember, report."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from pathlib import Path
+from typing import Any
+
+import orjson
+from prefect import flow, get_run_logger, task
+from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.deployments.flow_runs import arun_deployment
+from prefect.runtime import flow_run
+
+import backends
+from flows.decompose import decompose
+from flows.execute import execute
+from flows.ingest import ingest
+from flows.opening import opened
+from models.errors import BackendUnavailable, PenstockError
+from sql.connection import Database
+from sql.statements import statement
+from tasks import report as reports
+from tasks.remember import remember_results
+
+__all__ = ["pipeline"]
+
+
+def _name() -> str:
+    board = (flow_run.parameters or {}).get("board") or ""
+    boards = [board] if isinstance(board, str) else list(board)
+    more = f" and {len(boards) - 1} more" if len(boards) > 1 else ""
+    return f"run {Path(boards[0]).name if boards else ''}{more}"
+
+
+@flow(name="pipeline", flow_run_name=_name)
+async def pipeline(
+    board: str | list[str],
+    dialect: str | None = None,
+    backend: str | None = None,
+    out: str | None = None,
+    pools: bool = True,
+    run_id: uuid.UUID | None = None,
+) -> dict[str, Any]:
+    """Bring one or several boards (files, folders, globs) from ingest to report.
+
+    `backend` is a backend's name or `auto`; None takes the setting. `pools`: execute through the work pool that is
+    pinned to the backend; False: in this process. `out` is the report's folder; None writes no files, the report is
+    then the run's artifact. Returns run id, state (settled, waiting) and counts. Fails when a server fails; what was
+    accepted is kept, and the report is written all the same.
+    """
+    logger = get_run_logger()
+    run = run_id or uuid.uuid4()
+    async with opened() as (config, db):
+        await _store(db, "report.start_run", id=run, params=orjson.dumps({"board": board}).decode())
+        boards: list[int] = []
+        try:
+            endpoint, probe = await backends.choose(config, backend or config.backend)
+            model = endpoint.model or probe.models[0].name
+            logger.info("Backend %s at %s: %s.", endpoint.backend, endpoint.url, probe.detail)
+            ingested = await asyncio.to_thread(ingest, [board] if isinstance(board, str) else board, dialect)
+            boards = [delta["board_id"] for delta in ingested]
+            await _store(
+                db,
+                "report.run_boards",
+                id=run,
+                boards=boards,
+                backend=endpoint.backend,
+                endpoint=endpoint.url,
+                model=model,
+            )
+            await asyncio.to_thread(decompose, boards)
+            await _execute(str(endpoint.backend), boards, pools)
+            await remember_accepted()
+        except PenstockError as error:
+            await _store(db, "report.finish_run", id=run, state="failed", error=str(error))
+            await write_report(db, run, boards, out)
+            raise
+        return await _finish(db, run, boards, out)
+
+
+async def _execute(backend: str, boards: list[int], pools: bool) -> None:
+    if not pools:
+        await execute(backend, boards)
+        return
+    finished = await arun_deployment(
+        f"execute/{backend}", parameters={"backend": backend, "boards": boards}, timeout=None, poll_interval=1
+    )
+    if finished.state is None or not finished.state.is_completed():
+        state = finished.state
+        words = f"{state.name}: {state.message}" if state else "without a state"
+        raise BackendUnavailable(
+            f"The drain {finished.name!r} on the pool {backend} ended {words}. Its log is in the Prefect UI; accepted "
+            f"answers are kept, run the same command again."
+        )
+
+
+@task(name="remember", task_run_name="remember accepted answers", cache_policy=NO_CACHE, persist_result=False)
+async def remember_accepted() -> int:
+    """Accepted answers become knowledge; simulated ones never do."""
+    async with opened() as (_, db):
+
+        def remember() -> int:
+            with db.connect() as connection:
+                return remember_results(connection)
+
+        return await asyncio.to_thread(remember)
+
+
+async def _finish(db: Database, run: uuid.UUID, boards: list[int], out: str | None) -> dict[str, Any]:
+    report = await write_report(db, run, boards, out, settle=True)
+    return {
+        "run_id": str(run),
+        "state": report.state,
+        "boards": boards,
+        "waiting": len(report.waiting),
+        "blocked": len(report.blocked),
+        "simulated": report.simulated,
+    }
+
+
+@task(name="report", task_run_name="write the report", cache_policy=NO_CACHE, persist_result=False)
+async def write_report(
+    db: Database, run: uuid.UUID, boards: list[int], out: str | None, settle: bool = False
+) -> reports.Report:
+    """The report as artifacts and, with `out`, as files. `settle` ends the run as settled or waiting first."""
+
+    def build() -> reports.Report:
+        with db.connect() as connection:
+            if settle:
+                found = reports.build(connection, boards, run_id=run)
+                state = "waiting" if found.waiting or found.blocked else "settled"
+                connection.execute(statement("report.finish_run"), {"id": run, "state": state, "error": None})
+            report = reports.build(connection, boards, run_id=run)
+        if out is not None:
+            reports.write(report, Path(out))
+        return report
+
+    report = await asyncio.to_thread(build)
+    label = " (simulated)" if report.simulated else ""
+    await acreate_markdown_artifact(
+        reports.as_markdown(report), key="report", description=f"Report of run {run}{label}"
+    )
+    if report.waiting:
+        await acreate_table_artifact(
+            [
+                {"review": item.review, "item": item.title, "error": item.error_type, "why": item.reason}
+                for item in report.waiting
+            ],
+            key="review-queue",
+            description=f"{len(report.waiting)} items wait for a person",
+        )
+    return report
+
+
+async def _store(db: Database, name: str, **parameters: Any) -> None:
+    connection = await db.aconnect(autocommit=True)
+    try:
+        await connection.execute(statement(name), parameters)
+    finally:
+        await connection.close()

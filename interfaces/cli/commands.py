@@ -1,0 +1,14 @@
+"""Which module holds which command. Modules here import only typer and the models at the top."""
+
+from __future__ import annotations
+
+import typer
+
+from interfaces.cli import parse, run
+
+
+def register(app: typer.Typer) -> None:
+    app.command("run")(run.run)
+    app.command("demo")(run.demo)
+    app.command("report")(run.report)
+    app.command("parse")(parse.parse)

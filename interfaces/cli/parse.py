@@ -1,0 +1,33 @@
+"""`penstock parse`: what Penstock reads in a board. Needs no database."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+
+def parse(
+    paths: Annotated[list[str], typer.Argument(help="Files, folders, globs, or - for standard input.")],
+    json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object per file, one per line.")
+    ] = False,
+    dialect: Annotated[
+        str | None, typer.Option(help="Read as this dialect instead of the best match.")
+    ] = None,
+) -> None:
+    """Show the items and findings of boards. Calls no model, needs no database."""
+    import orjson
+
+    import sources
+    from interfaces.cli.render import board_tree, console
+    from models.settings import settings
+
+    config = settings()
+    for origin in sources.expand(paths):
+        board = sources.parse(sources.read(origin, config.max_source_bytes), origin.name, dialect)
+        if json:
+            sys.stdout.write(orjson.dumps(board.as_json()).decode() + "\n")
+        else:
+            console().print(board_tree(board))

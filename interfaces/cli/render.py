@@ -1,0 +1,87 @@
+"""How things look in a terminal. Foreign text is printed as text: it can't carry markup or control codes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from functools import cache
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+from rich.tree import Tree
+
+from models.board import Finding, ParsedBoard, ParsedItem
+from models.enums import Declared
+
+MARKS = {
+    Declared.TODO: ("○", "white"),
+    Declared.IN_PROGRESS: ("◐", "yellow"),
+    Declared.BLOCKED: ("■", "red"),
+    Declared.DONE: ("●", "green"),
+    Declared.SKIPPED: ("–", "bright_black"),
+    Declared.PARTIAL: ("◑", "yellow"),
+}
+SEVERITIES = {"info": "blue", "warning": "yellow", "error": "red"}
+LONGEST_TITLE = 110
+
+
+@cache
+def console() -> Console:
+    """The terminal; plain text where the output is no terminal."""
+    return Console(highlight=False)
+
+
+def clean(text: str) -> str:
+    """One line without control characters: a board must not be able to move somebody's cursor."""
+    return re.sub(r"[\x00-\x1f\x7f-\x9f]", " ", text)
+
+
+def shorten(text: str, longest: int = LONGEST_TITLE) -> str:
+    flat = " ".join(clean(text).split())
+    return flat if len(flat) <= longest else flat[: longest - 1] + "…"
+
+
+def item_label(item: ParsedItem) -> Text:
+    mark, colour = MARKS[item.status]
+    label = Text.assemble((f"{mark} ", colour))
+    if item.ext_id:
+        label.append(f"{clean(item.ext_id)} ", "bold")
+    label.append(shorten(item.title))
+    label.append(f"  {item.kind}:{item.line}", "bright_black")
+    return label
+
+
+def board_tree(board: ParsedBoard) -> Tree:
+    """The items of a board under each other, then its findings."""
+    counts = board.counts()
+    steps = f", {counts['steps']} steps" if counts.get("steps") else ""
+    head = Text.assemble(
+        (clean(board.source), "bold"),
+        (
+            f"  {board.dialect}, {counts['total']} items{steps}: {counts['done']} done, {counts['open']} open",
+            "cyan",
+        ),
+    )
+    tree = Tree(head)
+    branches: dict[int, Tree] = {}
+    for item in board.items:
+        above = branches.get(item.parent_line, tree) if item.parent_line is not None else tree
+        branches[item.line] = above.add(item_label(item))
+    if board.findings:
+        tree.add(findings_table(board.findings))
+    return tree
+
+
+def findings_table(findings: Iterable[Finding]) -> Table:
+    table = Table(title="Findings", title_justify="left", show_edge=False, pad_edge=False)
+    table.add_column("Line", justify="right")
+    table.add_column("Code")
+    table.add_column("What", overflow="fold")
+    for finding in findings:
+        table.add_row(
+            str(finding.line or ""),
+            Text(finding.code, SEVERITIES.get(str(finding.severity), "")),
+            Text(clean(finding.message)),
+        )
+    return table

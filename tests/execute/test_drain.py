@@ -1,0 +1,262 @@
+"""A drain takes every ready item to its end, once, within the endpoint's slots, whatever the server does."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Sequence
+
+import pytest
+
+from models.calls import ModelCallError, ModelRequest
+from models.enums import ErrorType, Status
+from models.errors import BackendUnavailable, LeaseLost
+from models.recipe import Recipe
+from models.settings import Settings
+from models.verdict import AnswerRow, BatchVerdict, Failure, Verdict
+from tasks.execute import Rendered, Stages
+
+from .conftest import STAGES, InProcess, World, accept_all, answered, no_recall, no_split, recipe
+
+
+async def test_every_item_is_answered_once(world: World) -> None:
+    ids = world.add(50)
+    backend = InProcess(answered)
+    tally = await world.drain(backend)
+    assert world.statuses() == {Status.DONE: 50}
+    assert sorted(backend.asked) == ids
+    assert (tally.accepted, tally.ignored, tally.batches) == (50, 0, 7)
+    assert world.rows("select count(*), count(distinct item_id) from result") == [(50, 50)]
+    assert world.rows("select count(*) from attempt where outcome = 'accepted'") == [(50,)]
+    assert world.rows("select count(*) from lease") == [(0,)]
+
+
+async def test_in_flight_never_exceeds_the_slots(world: World) -> None:
+    world.add(60)
+
+    async def slow(request: ModelRequest) -> str:
+        await asyncio.sleep(0.002)
+        return await answered(request)
+
+    backend = InProcess(slow)
+    await world.drain(backend)
+    assert backend.most_in_flight == world.endpoint.slots
+
+
+async def test_what_a_kill_can_cost_is_one_batch(world: World) -> None:
+    """Claimed and not yet written never exceeds `batch_size`, though two half batches overlap."""
+    world.add(64)
+    most = 0
+
+    async def count(request: ModelRequest) -> str:
+        nonlocal most
+        most = max(most, world.statuses().get(Status.RUNNING, 0))
+        return await answered(request)
+
+    await world.drain(InProcess(count))
+    assert world.settings.batch_size // 2 < most <= world.settings.batch_size
+
+
+async def test_urgent_first_and_one_group_at_a_time(world: World) -> None:
+    """Priority first; among equals a recipe's items run to the end before the next recipe's."""
+    for _ in range(8):
+        world.add(3, recipe="a")
+        world.add(3, recipe="b")
+    urgent = world.add(2, recipe="b", priority=0)
+    await world.drain(InProcess(answered), recipe("a"), recipe("b"))
+    order = [row[0] for row in world.rows("select recipe from batch order by id")]
+    first = world.rows("select item_id from attempt where batch_id = (select min(id) from batch) order by id")
+    assert [row[0] for row in first[:2]] == urgent
+    switches = sum(one != two for one, two in itertools.pairwise(order))
+    assert switches == 1, order
+
+
+def failing(error_type: ErrorType, times: int) -> InProcess:
+    """Fails `times` for each item, then answers."""
+    asked: dict[int, int] = {}
+
+    async def reply(request: ModelRequest) -> str:
+        asked[request.item_id] = asked.get(request.item_id, 0) + 1
+        if asked[request.item_id] <= times:
+            raise ModelCallError(error_type, f"broken {asked[request.item_id]}")
+        return await answered(request)
+
+    return InProcess(reply)
+
+
+async def test_a_bad_answer_is_charged_and_asked_again_with_the_reason(world: World) -> None:
+    world.add(3)
+    prompts: list[str] = []
+
+    def render(*arguments: object) -> Rendered:
+        prompt = STAGES.render(*arguments)  # type: ignore[arg-type]
+        prompts.append(prompt.prompt)
+        return prompt
+
+    stages = Stages(no_recall, render, accept_all, no_split)
+    tally = await world.drain(failing(ErrorType.MALFORMED, 2), stages=stages)
+    assert (tally.accepted, tally.retry) == (3, 6)
+    assert world.rows("select distinct attempts, tries from item") == [(2, 3)]
+    assert sum("broken 1" in prompt for prompt in prompts) == 3
+    assert sum("broken 2" in prompt for prompt in prompts) == 3
+
+
+async def test_after_the_last_attempt_a_person_is_asked(world: World) -> None:
+    world.add(2)
+    tally = await world.drain(failing(ErrorType.EMPTY, 99))
+    assert (tally.deferred, tally.retry) == (2, 4)
+    assert world.statuses() == {Status.WAITING: 2}
+    assert world.rows("select distinct error_type, reason from review where decided_at is null") == [
+        ("empty", "broken 3")
+    ]
+
+
+async def test_infrastructure_never_costs_an_attempt(world: World) -> None:
+    world.add(4)
+    world.settings = Settings(batch_size=16, heartbeat=5, retry_delay=0, patience=99)
+    tally = await world.drain(failing(ErrorType.OVERLOADED, 2))
+    assert tally.accepted == 4
+    assert world.rows("select distinct attempts, tries from item") == [(0, 3)]
+
+
+async def test_an_item_that_breaks_the_server_goes_to_a_person(world: World) -> None:
+    """Uncharged tries end too: a server that fails on one item only must not be asked through the night."""
+    good, bad = world.add(1), world.add(1)
+
+    async def reply(request: ModelRequest) -> str:
+        if request.item_id in bad:
+            raise ModelCallError(ErrorType.TIMEOUT, "no answer")
+        return await answered(request)
+
+    world.settings = Settings(batch_size=4, heartbeat=5, retry_delay=0, patience=99)
+    tally = await world.drain(InProcess(reply))
+    assert (tally.accepted, tally.deferred) == (1, 1)
+    assert world.rows("select item_id, error_type from review") == [(bad[0], "timeout")]
+    assert world.rows(f"select status from item where id = {good[0]}") == [(int(Status.DONE),)]
+
+
+async def test_a_dead_server_stops_the_drain_and_costs_nothing(world: World) -> None:
+    world.add(40)
+    with pytest.raises(BackendUnavailable, match=r"failed 3 times in a row.*run the same command again"):
+        await world.drain(failing(ErrorType.CONNECTION, 99))
+    assert world.statuses() == {Status.READY: 40}
+    assert world.rows("select distinct attempts, ready from item where run_after <= now()") == [(0, True)]
+    tally = await world.drain(InProcess(answered))
+    assert tally.accepted == 40
+
+
+async def test_no_evidence_goes_to_a_person_at_once(world: World) -> None:
+    world.add(2)
+    tally = await world.drain(failing(ErrorType.NO_EVIDENCE, 99))
+    assert (tally.deferred, tally.retry) == (2, 0)
+
+
+async def test_a_fallback_recipe_goes_on_before_a_person_is_asked(world: World) -> None:
+    world.add(2, recipe="split")
+    calls: list[str] = []
+
+    async def checks(recipe: Recipe, rows: Sequence[AnswerRow]) -> BatchVerdict:
+        calls.append(recipe.name)
+        if recipe.name == "task":
+            return await accept_all(recipe, rows)
+        failure = Failure("shape", "json", ErrorType.SCHEMA, "no JSON at all")
+        return BatchVerdict({row.item_id: Verdict(row.item_id, (failure,), "") for row in rows})
+
+    stages = Stages(no_recall, STAGES.render, checks, no_split)
+    tally = await world.drain(
+        InProcess(answered), recipe("split", fallback="task", max_attempts=2), recipe("task"), stages=stages
+    )
+    assert calls == ["split", "split", "task"]
+    assert (tally.retry, tally.fallback, tally.accepted) == (2, 2, 2)
+    assert world.rows("select distinct recipe, attempts from item") == [("task", 0)]
+
+
+async def test_what_the_backend_may_not_do_is_rerouted_within_a_run(world: World) -> None:
+    world.add(2, recipe="split")
+    tally = await world.drain(
+        InProcess(answered), recipe("split", fallback="task", backends=["ollama"]), recipe("task"), boards=[1]
+    )
+    assert tally.accepted == 2
+
+
+async def test_an_answer_without_a_verdict_is_not_a_pass(world: World) -> None:
+    world.add(2)
+
+    async def silent(recipe: Recipe, rows: Sequence[AnswerRow]) -> BatchVerdict:
+        return BatchVerdict({})
+
+    tally = await world.drain(InProcess(answered), stages=Stages(no_recall, STAGES.render, silent, no_split))
+    assert tally.deferred == 2
+    assert world.rows("select distinct error_type from review") == [("check_crashed",)]
+
+
+async def test_nul_bytes_from_a_server_are_no_trouble(world: World) -> None:
+    world.add(1)
+
+    async def reply(request: ModelRequest) -> str:
+        return "a\0b \\u0000 c"
+
+    async def checks(recipe: Recipe, rows: Sequence[AnswerRow]) -> BatchVerdict:
+        return BatchVerdict(
+            {
+                row.item_id: Verdict(row.item_id, (), row.answer.text, {"x\0": ["y\0", "\\u0000"]})
+                for row in rows
+            }
+        )
+
+    await world.drain(InProcess(reply), stages=Stages(no_recall, STAGES.render, checks, no_split))
+    assert world.rows("select text, data from result") == [("ab \\u0000 c", {"x": ["y", "\\u0000"]})]
+
+
+async def test_a_cancelled_drain_gives_back_what_it_had(world: World) -> None:
+    world.add(30)
+    started = asyncio.Event()
+
+    async def hang(request: ModelRequest) -> str:
+        started.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    running = asyncio.create_task(world.drain(InProcess(hang)))
+    await started.wait()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert world.statuses() == {Status.READY: 30}
+    assert world.rows("select count(*) from lease") == [(0,)]
+
+
+async def test_a_drain_that_lost_its_lease_stops_and_changes_nothing(world: World) -> None:
+    world.add(20)
+    world.settings = Settings(batch_size=16, heartbeat=0.1, retry_delay=0)
+    started = asyncio.Event()
+
+    async def hang(request: ModelRequest) -> str:
+        started.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    running = asyncio.create_task(world.drain(InProcess(hang)))
+    await started.wait()
+    with world.database.connect() as connection:
+        connection.execute("update lease set token = nextval('lease_token'), holder = 'another'")
+    with pytest.raises(LeaseLost):
+        await asyncio.wait_for(running, 10)
+    assert world.statuses()[Status.RUNNING] in (8, 16)  # the new holder recovers them, not the old one
+    assert world.rows("select count(*) from attempt") == [(0,)]
+
+
+async def test_a_late_report_changes_nothing(world: World) -> None:
+    """The lease is taken over between the answer and its writing."""
+    world.add(4)
+
+    async def checks(recipe: Recipe, rows: Sequence[AnswerRow]) -> BatchVerdict:
+        with world.database.connect() as connection:
+            connection.execute(
+                "update lease set token = nextval('lease_token'), expires_at = now() + interval '1 h'"
+            )
+        return await accept_all(recipe, rows)
+
+    tally = await world.drain(InProcess(answered), stages=Stages(no_recall, STAGES.render, checks, no_split))
+    assert (tally.accepted, tally.ignored) == (0, 4)
+    assert world.rows("select count(*) from result") == [(0,)]
