@@ -16,6 +16,7 @@ import hashlib
 import os
 import shutil
 import signal
+import socket
 import sys
 import tempfile
 import time
@@ -229,8 +230,8 @@ class EmbeddedPostgres:
         return False
 
     def _boot(self, user: ServerUser, binaries: Path, deadline: float) -> None:
-        self._clear_remains()
         folder = self._socket_folder(user)
+        self._clear_remains(folder)
         (self._data / "managed.conf").write_text(managed_conf(folder, self._overrides))
         user.give(self._data / "managed.conf")
         if self._log.exists() and self._log.stat().st_size > LARGEST_LOG:
@@ -265,11 +266,17 @@ class EmbeddedPostgres:
                 "The disk may be overloaded or gone; look at it and run this again."
             ) from None
 
-    def _clear_remains(self) -> None:
-        """End what a killed server left: workers that still run, and a postmaster.pid that means nobody.
+    def _clear_remains(self, folder: Path) -> None:
+        """End what a killed server left: workers that still run, and lock files that name nobody.
 
-        Postgres itself refuses to start while the number in postmaster.pid is alive, whoever has it now.
+        Postgres itself refuses to start while a process with the number in them exists, whatever it is now,
+        and where nobody reaps, the killed server's own number stays for ever.
         """
+        if _answers(folder / SOCKET_FILE):
+            raise DatabaseError(
+                f"A Postgres that this process can't see serves {self._data} already, as when two containers share "
+                "a volume. Stop it, or set PENSTOCK_DATABASE_URL to it in one of them."
+            )
         remains = list(self._processes())
         for process in remains:
             _signal(process, signal.SIGQUIT)
@@ -277,7 +284,8 @@ class EmbeddedPostgres:
             for process in remains:
                 _signal(process, signal.SIGKILL)
             self._ended(remains, timeout=5)
-        (self._data / "postmaster.pid").unlink(missing_ok=True)
+        for left in (self._data / "postmaster.pid", folder / SOCKET_FILE, folder / f"{SOCKET_FILE}.lock"):
+            left.unlink(missing_ok=True)
 
     def _living(self) -> psutil.Process | None:
         """The server process over our data, if postmaster.pid names it and it is that and no zombie."""
@@ -351,6 +359,18 @@ class EmbeddedPostgres:
 
 def _fits(folder: Path) -> bool:
     return len(os.fsencode(folder / SOCKET_FILE)) <= LONGEST_SOCKET
+
+
+def _answers(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(1)
+        try:
+            client.connect(str(path))
+        except (FileNotFoundError, ConnectionRefusedError):
+            return False
+        except OSError:
+            return path.is_socket()
+    return True
 
 
 def _signal(process: psutil.Process, number: int) -> None:
