@@ -84,6 +84,18 @@ class Settings(BaseSettings):
     port: int = Field(default=4270, description="the HTTP door of `penstock up`")
     prefect_port: int = Field(default=4280, description="the Prefect server of `penstock up`")
     webhook_secret: SecretStr | None = Field(default=None, description="None: made and kept in PENSTOCK_HOME")
+    sources: list[Path] = Field(
+        default_factory=list,
+        description="folders whose boards the HTTP door may read; empty: the folder `penstock up` was started in",
+    )
+    prefect_api_url: str | None = Field(
+        default=None, description="a Prefect server of your own (.../api); None: one is started here"
+    )
+    prefect_api_auth: SecretStr | None = Field(default=None, description="user:password of that server")
+    cpu_limit: int | None = Field(default=None, ge=1, description="runs at once on pool cpu; None: the cores")
+    drain_interval: float = Field(
+        default=5.0, gt=0, description="seconds between looks for ready items that no drain works on"
+    )
 
     nightly_cron: str = "30 2 * * *"
     timezone: str = "UTC"

@@ -18,7 +18,8 @@ from pathlib import Path
 import pytest
 from psycopg import sql
 
-from models.settings import settings
+from deployments.server import Orchestrator, orchestrator
+from models.settings import Settings, settings
 from sql.connection import Database
 from sql.embedded import EmbeddedPostgres
 from sql.schema import migrate
@@ -94,6 +95,18 @@ def database_env(database: Database, settings_env: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("PENSTOCK_DATABASE_URL", database.url)
     settings.cache_clear()
     return database
+
+
+@pytest.fixture(scope="session")
+def prefect_server(cluster: EmbeddedPostgres, open_folder: Path) -> Iterator[Orchestrator]:
+    """The session's real Prefect server, on a free port; this process's Prefect client talks to it.
+
+    Nobody works on deployments here. It is shared: a test names its flows, pools and deployments itself, and
+    looks only at its own.
+    """
+    own = Settings(home=open_folder / "prefect", prefect_port=0)
+    with orchestrator(own, _named(cluster, TEMPLATE)) as reached:
+        yield reached
 
 
 def _fresh(server: EmbeddedPostgres, template: str) -> Iterator[Database]:
