@@ -7,7 +7,6 @@ asked for, a prompt count that fits what was sent, and some text (docs/backends.
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from backends import replies
@@ -102,31 +101,34 @@ class OllamaBackend:
 
     async def probe(self, deadline: float) -> Probe:
         try:
-            version, tags, ps = await asyncio.gather(
-                self._http.get("/api/version", deadline),
-                self._http.get("/api/tags", deadline),
-                self._http.get("/api/ps", deadline),
-            )
+            # /api/version tells Ollama from llama-server and LM Studio, which answer some of its other paths.
+            version = await self._http.get("/api/version", deadline)
+            if "version" not in _object(version):
+                return Probe(reachable=False, detail=self._stranger(version))
+            tags = await self._http.get("/api/tags", deadline)
+            ps = await self._http.get("/api/ps", deadline)
         except ModelCallError as error:
             return Probe(reachable=False, detail=str(error).rstrip("."))
-        # /api/version tells Ollama from llama-server and LM Studio, which answer some of its other paths.
-        if version.status in (401, 403):
-            return Probe(reachable=False, detail=str(self._http.failure(version, "")).rstrip("."))
-        if "version" not in _object(version) or not isinstance(_object(tags).get("models"), list):
-            return Probe(
-                reachable=False,
-                detail=f"{self.url} answers {version.status}, but not as an Ollama server does",
-            )
-        loaded = {entry["name"] for entry in _named(_object(ps))}
-        models = tuple(_info(entry, entry["name"] in loaded) for entry in _named(_object(tags)))
+        if not isinstance(_object(tags).get("models"), list):
+            return Probe(reachable=False, detail=self._stranger(tags))
+        loaded = {entry["name"] for entry in _named(_object(ps))} if ps.status == 200 else None
+        models = tuple(
+            _info(entry, None if loaded is None else entry["name"] in loaded)
+            for entry in _named(_object(tags))
+        )
         plural = "model" if len(models) == 1 else "models"
-        warm = f"{', '.join(sorted(loaded))} loaded" if loaded else "none loaded"
+        warm = "" if loaded is None else f", {', '.join(sorted(loaded)) or 'none'} loaded"
         return Probe(
             reachable=True,
-            detail=f"answers, {len(models)} {plural}, {warm}",
+            detail=f"answers, {len(models)} {plural}{warm}",
             models=models,
             simulated=tags.simulated,
         )
+
+    def _stranger(self, reply: Reply) -> str:
+        if reply.status in (401, 403):
+            return str(self._http.failure(reply, "")).rstrip(".")
+        return f"{self.url} answers {reply.status}, but not as an Ollama server does"
 
 
 def _object(reply: Reply) -> dict[str, Any]:
@@ -145,7 +147,7 @@ def _named(data: dict[str, Any]) -> list[dict[str, Any]]:
     return [entry for entry in entries if isinstance(entry, dict) and isinstance(entry.get("name"), str)]
 
 
-def _info(entry: dict[str, Any], loaded: bool) -> ModelInfo:
+def _info(entry: dict[str, Any], loaded: bool | None) -> ModelInfo:
     digest, details, can = entry.get("digest"), entry.get("details"), entry.get("capabilities")
     return ModelInfo(
         name=entry["name"],

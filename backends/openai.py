@@ -10,12 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
-
 from backends import replies
 from backends.transport import Reply, Transport
 from models.calls import ModelAnswer, ModelCallError, ModelInfo, ModelRequest, Probe
-from models.enums import BackendName, ErrorType
+from models.enums import ErrorType
 from models.settings import Endpoint
 
 FINISHED = frozenset({"stop", "eos", "eos_token", "end_turn", "stop_sequence"})
@@ -77,7 +75,6 @@ class OpenAIBackend:
         return answer
 
     def _payload(self, request: ModelRequest, dialect: _Dialect) -> dict[str, Any]:
-        system = request.system
         payload: dict[str, Any] = {
             "model": request.model,
             dialect.length_key: request.max_tokens,  # absent means unlimited to llama-server
@@ -93,14 +90,7 @@ class OpenAIBackend:
                 }
             elif dialect.format == "json_object":
                 payload["response_format"] = {"type": "json_object"}
-            if (
-                dialect.format != "json_schema" or self.name == BackendName.MLX
-            ):  # mlx ignores the format in silence
-                shape = orjson.dumps(request.schema).decode()
-                system = (
-                    f"{system}\n\nAnswer with one JSON object that fits this JSON Schema: {shape}".strip()
-                )
-        messages = [{"role": "system", "content": system}] if system else []
+        messages = [{"role": "system", "content": request.system}] if request.system else []
         payload["messages"] = [*messages, {"role": "user", "content": request.prompt}]
         return payload
 
@@ -222,8 +212,13 @@ class OpenAIBackend:
                 pass  # no second sign of such a server: what /models said stands
             if reply.status == 200:
                 return Probe(reachable=False, detail=f"{self.url}/models answers with nothing")
+        error = self._http.failure(reply, "/models")
         hint = "" if self.url.endswith("/v1") else "; the URL of such a server usually ends in /v1"
-        return Probe(reachable=False, detail=str(self._http.failure(reply, "/models")).rstrip(".") + hint)
+        return Probe(
+            reachable=False,
+            detail=str(error).rstrip(".") + hint,
+            loading=reply.status == 503 and error.error_type is ErrorType.UNAVAILABLE,
+        )
 
     async def _slots_of_llama(self, listed: list[dict[str, Any]], deadline: float) -> int | None:
         if not any(entry.get("owned_by") == "llamacpp" for entry in listed):

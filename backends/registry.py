@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 from backends import extractive
 from backends.extractive import ExtractiveBackend
@@ -20,6 +21,11 @@ for."""
 
 DECLARED_SECONDS = 5.0
 """How long a declared endpoint may take to say that it is there."""
+
+LOADING_SECONDS = 60.0
+"""How long `choose` waits for a server that says it is loading its model."""
+
+BUILT = (BackendName.OLLAMA, BackendName.OPENAI, BackendName.MLX, BackendName.EXTRACTIVE)
 
 _START: dict[str, str] = {
     BackendName.OLLAMA: "Start it with `ollama serve`",
@@ -40,11 +46,7 @@ def make(endpoint: Endpoint) -> Backend:
         case BackendName.EXTRACTIVE:
             return ExtractiveBackend(endpoint)
         case _:
-            raise SettingsError(
-                f"The backend {endpoint.backend.value!r} is not built yet. Use ollama, openai, mlx or "
-                f"extractive; a "
-                "gateway that speaks the OpenAI protocol (LiteLLM for example) reaches other providers."
-            )
+            raise _not_built(endpoint.backend)
 
 
 def extractive_endpoint() -> Endpoint:
@@ -72,43 +74,69 @@ async def find(settings: Settings, wanted: str = "auto") -> list[tuple[Endpoint,
     return [(endpoint, probe) for (endpoint, _), probe in zip(asked, probes, strict=True)]
 
 
-async def choose(settings: Settings, wanted: str) -> tuple[Endpoint, Probe]:
+async def choose(
+    settings: Settings, wanted: str, patience: float = LOADING_SECONDS
+) -> tuple[Endpoint, Probe]:
     """The endpoint that a run takes, with its model filled in, and what it said of itself.
 
-    `auto`: the first declared endpoint that answers, else the first usual port, else the extractive
-    backend, whose probe then says what was tried. A backend's name: the first of that kind that answers.
-    Raises BackendUnavailable when none does, SettingsError when a declared model is not there or the kind
-    is not built.
+    `auto`: the first declared endpoint that answers, else the first usual port, else the extractive backend,
+    whose probe then says what was tried. A backend's name: the first of that kind that answers. While none
+    answers but one says that it is loading, waits up to `patience` seconds. Raises BackendUnavailable when none
+    can be used, SettingsError when a declared model is not there or the kind is not built.
     """
-    if wanted != "auto":
-        try:
-            kind = BackendName(wanted)
-        except ValueError:
-            known = ", ".join(["auto", *BackendName])
-            raise SettingsError(f"{wanted!r} is no backend; use one of {known}.") from None
-        if kind not in (BackendName.OLLAMA, BackendName.OPENAI, BackendName.MLX, BackendName.EXTRACTIVE):
-            make(Endpoint(backend=kind, url="https://not.built"))
-    found = await find(settings, wanted)
-    refusals = []
-    for endpoint, probe in found:
-        if not probe.reachable:
-            refusals.append(probe.detail)
-            continue
-        model = _model(endpoint, probe)
-        if model is None:
-            refusals.append(f"{endpoint.url} answers but has no model to chat with")
-            continue
-        return endpoint.model_copy(update={"model": model}), probe
+    _check_built(wanted)
+    clock = asyncio.get_running_loop().time
+    give_up = clock() + patience
+    while True:
+        found = await find(settings, wanted)
+        refusals = []
+        for endpoint, probe in found:
+            if (why := _refused(settings, endpoint, probe)) is not None:
+                refusals.append(why)
+            elif (model := _model(endpoint, probe)) is None:
+                refusals.append(f"{endpoint.url} answers but has no model to chat with")
+            else:
+                return endpoint.model_copy(update={"model": model}), probe
+        if clock() >= give_up or not any(probe.loading for _, probe in found):
+            break
+        await asyncio.sleep(min(1.0, max(0.0, give_up - clock())))
     tried = "; ".join(refusals)
     if wanted == "auto":
         endpoint = extractive_endpoint()
         probe = await _probe(endpoint, DECLARED_SECONDS)
-        return endpoint, Probe(True, f"{probe.detail} (no model server: {tried})", probe.models)
+        return endpoint, replace(probe, detail=f"{probe.detail} (no model server: {tried})")
     start = _START.get(wanted, "Start it")
     raise BackendUnavailable(
         f"No {wanted} server can be used: {tried}. {start}, or declare where it is under [[endpoints]] in "
         'penstock.toml, or use backend = "auto".'
     )
+
+
+def _check_built(wanted: str) -> None:
+    if wanted == "auto":
+        return
+    try:
+        kind = BackendName(wanted)
+    except ValueError:
+        known = ", ".join(["auto", *BackendName])
+        raise SettingsError(f"{wanted!r} is no backend; use one of {known}.") from None
+    if kind not in BUILT:
+        raise _not_built(kind)
+
+
+def _not_built(kind: BackendName) -> SettingsError:
+    return SettingsError(
+        f"The backend {kind.value!r} is not built yet. Use {', '.join(BUILT)}; a gateway that speaks the OpenAI "
+        "protocol (LiteLLM for example) reaches other providers."
+    )
+
+
+def _refused(settings: Settings, endpoint: Endpoint, probe: Probe) -> str | None:
+    if not probe.reachable:
+        return probe.detail
+    if probe.simulated and endpoint not in settings.endpoints:
+        return f"{endpoint.url} is Penstock's simulator, which is used only where it is declared"
+    return None
 
 
 async def _probe(endpoint: Endpoint, seconds: float) -> Probe:
@@ -128,7 +156,7 @@ def _model(endpoint: Endpoint, probe: Probe) -> str | None:
             return endpoint.model  # a server that lists nothing is taken at its word; `answer` checks
         for model in probe.models:
             if same_model(endpoint.model, model.name):
-                return endpoint.model
+                return model.name
         has = ", ".join(model.name for model in probe.models[:8]) or "none"
         ollama = endpoint.backend == BackendName.OLLAMA
         load = f"Get it with `ollama pull {endpoint.model}`" if ollama else "Load it there"

@@ -218,10 +218,8 @@ _SNAPSHOT = re.compile(r"(?::latest|@[\w.]+|-\d{4}-?\d{2}-?\d{2})$")
 
 
 def same_model(asked: str, returned: str) -> bool:
-    """Are these names of one model? A tag `:latest`, a revision `@main` or a dated snapshot may be added or
-    left out.
-    """
-    return asked == returned or _SNAPSHOT.sub("", asked) == _SNAPSHOT.sub("", returned) != ""
+    """Are these names of one model? One may add a tag `:latest`, a revision `@main` or the date of a snapshot."""
+    return asked == returned or _SNAPSHOT.sub("", returned) == asked or _SNAPSHOT.sub("", asked) == returned
 
 
 def check_finished(

@@ -92,6 +92,7 @@ class Probe:
     models: tuple[ModelInfo, ...] = ()
     slots: int | None = None
     simulated: bool = False
+    loading: bool = False  # it said that it will answer once its model is loaded
 
 
 @runtime_checkable

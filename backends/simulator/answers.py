@@ -35,7 +35,7 @@ def first_passage(prompt: str) -> tuple[str, str] | None:
             text = line.strip()
             if text.startswith("[["):
                 break
-            if text and not text.startswith(("#", "```", "<", "~~~")):
+            if len(text.split()) > 2 and not text.startswith(("#", "```", "<", "~~~")):
                 return marker[1].strip(), text
     return None
 
