@@ -1,23 +1,83 @@
-"""thin"""
+"""Which dialect a board is written in, and reading it so."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import ModuleType
 
-from models.board import ParsedBoard
+from models.board import Finding, ParsedBoard
+from models.enums import Severity
+from models.errors import SourceError
+from sources import checklist, gfm, handoff, kanban, phase_plan, priority_todo
+from sources.document import Document, read_document
 from sources.reading import DEFAULT_MAX_BYTES, decode
+from sources.walk import Outline
+
+DOCUMENT = "document"
+"""A text without items. It is knowledge, not work."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    name: str
+    score: Callable[[Document], float]  # 0.0 (not this one) to 1.0
+    parse: Callable[[Document], Outline]
+
+
+def _dialect(module: ModuleType) -> Dialect:
+    return Dialect(module.NAME, module.score, module.parse)
+
+
+DIALECTS: dict[str, Dialect] = {
+    dialect.name: dialect
+    for dialect in map(_dialect, (kanban, phase_plan, priority_todo, handoff, checklist, gfm))
+}
 
 
 def parse(
     data: bytes, source: str, dialect: str | None = None, max_bytes: int = DEFAULT_MAX_BYTES
 ) -> ParsedBoard:
-    """Read one board."""
+    """Read one board: its items, and everything odd about it as findings in line order.
+
+    The dialect with the highest score reads it, unless `dialect` names one. Never fails on content; raises
+    SourceError for binary data, for more than `max_bytes` bytes and for an unknown dialect.
+    """
+    if dialect is not None and dialect not in DIALECTS and dialect != DOCUMENT:
+        raise SourceError(f"unknown dialect {dialect!r}. Use one of {', '.join((*DIALECTS, DOCUMENT))}.")
     decoded = decode(data, source, max_bytes)
-    return ParsedBoard(
+    board = ParsedBoard(
         source=source,
-        dialect=dialect or "document",
+        dialect=dialect or DOCUMENT,
         encoding=decoded.encoding,
         sha256=hashlib.sha256(data).hexdigest(),
         findings=decoded.findings,
         text=decoded.text,
     )
+    if not decoded.text.strip():
+        message = "the board is empty: there is nothing to do and nothing to remember. Is it the right file?"
+        board.findings.append(Finding("empty_board", Severity.WARNING, 0, message))
+        return board
+    document = read_document(decoded.text)
+    board.title = document.title
+    if dialect != DOCUMENT:
+        chosen = DIALECTS[dialect] if dialect else _best(document)
+        outline = chosen.parse(document)
+        board.items = outline.items
+        board.findings += outline.findings
+        if outline.items or dialect:
+            board.dialect = chosen.name
+    board.findings += document.findings
+    if not board.items:
+        message = "no checkbox, [STATE] line or status table was found: the text is knowledge, not work."
+        board.findings.append(Finding("no_items", Severity.INFO, 0, message))
+    board.findings.sort(key=lambda finding: finding.line)
+    return board
+
+
+def _best(document: Document) -> Dialect:
+    """The dialect with the highest score; plain task lists where none knows the text."""
+    scores = {name: dialect.score(document) for name, dialect in DIALECTS.items()}
+    name = max(scores, key=lambda name: scores[name])
+    return DIALECTS[name if scores[name] > 0 else gfm.NAME]

@@ -138,17 +138,18 @@ def _loss(line: int, what: str) -> Finding:
     return Finding("encoding_loss", Severity.ERROR, line, message)
 
 
-_LOST_WORDS = re.compile(r"^(?=[^\n]*\?{3,}[ ?.,:()]+\?{2,})[^\n]*$", re.MULTILINE)
+_LOST_WORDS = re.compile(r"(?<!\?)\?{3,}+[ .,:()]{1,4}\?{2}")
 
 
 def _question_marks(text: str) -> Iterator[Finding]:
     """An editor that can't write Cyrillic leaves "?????? ????": say so once, don't take it for text."""
     if "????" not in text:
         return
-    lost = list(_LOST_WORDS.finditer(text))
+    lost = [
+        (n, line) for n, line in enumerate(text.split("\n"), 1) if "???" in line and _LOST_WORDS.search(line)
+    ]
     if lost:
-        line = text.count("\n", 0, lost[0].start()) + 1
+        number, first = lost[0]
         yield _loss(
-            line,
-            f"{len(lost)} line(s) hold words made of question marks (first: {lost[0][0].strip()[:60]!r})",
+            number, f"{len(lost)} line(s) hold words of question marks (first: {first.strip()[:60]!r})"
         )

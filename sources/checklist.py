@@ -1,0 +1,32 @@
+"""Checklist tables: numbered checks, and plan rows with a status in words or emoji, in English or Russian."""
+
+from __future__ import annotations
+
+import re
+
+from sources.document import Document
+from sources.structure import settle
+from sources.tables import read_tables, work_items
+from sources.walk import Grammar, Outline, walk
+
+NAME = "checklist"
+
+_TABLE = re.compile(r"^[ \t]*+\|?[ \t]*+:?-++:?[ \t]*+\|", re.MULTILINE)
+
+
+def score(document: Document) -> float:
+    """0.6 when a table of the text holds work; a to-do list with a table beside it is read whole that way."""
+    if not _TABLE.search(document.text):
+        return 0.0
+    before = len(document.findings)
+    found = bool(work_items(document, read_tables(document)))
+    del document.findings[before:]
+    return 0.6 if found else 0.0
+
+
+def parse(document: Document) -> Outline:
+    outline = walk(document, Grammar())
+    rows = work_items(document, read_tables(document))
+    outline.items = sorted([*outline.items, *rows], key=lambda item: (item.line, item.ordinal))
+    settle(outline)
+    return outline

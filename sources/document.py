@@ -1,0 +1,187 @@
+"""A decoded text as the dialects see it: lines, with code, comments, quotes and front matter blanked.
+
+What is blanked can never become an item. `raw` keeps everything, and line n is `raw[n - 1]` and `live[n - 1]`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from models.board import Finding
+from models.enums import Severity
+
+_FENCE = re.compile(r"(?:(?:[-*+]|\d{1,9}[.)])\s+)*(?:(?P<ticks>`{3,})[^`]*|(?P<tildes>~{3,}).*)$")
+_LIST = re.compile(r"(?:[-*+•]|\d{1,9}[.)])\s|\[.?\]\s")
+_KEY = re.compile(r"([\w-]+)\s*:\s*(.*)")
+_HEADING = re.compile(r"(#{1,6})\s+(.*)")
+_INVISIBLE = "\ufeff\u200b\u200c\u200d\u2060"
+_FRONT_MATTER_LINES = 200
+_WIDE = ("\u2003", "\u3000")  # em space and ideographic space look two columns wide
+
+
+@dataclass(slots=True)
+class Document:
+    raw: list[str]
+    live: list[str]
+    text: str  # the live lines in one string, for counting by regular expression
+    title: str = ""
+    front: dict[str, str] = field(default_factory=dict)
+    comments: dict[int, list[str]] = field(default_factory=dict)  # by the line they end on
+    findings: list[Finding] = field(default_factory=list)
+
+
+def indent_of(prefix: str) -> int:
+    """Columns of a line's leading white space: a tab goes to the next multiple of 4, an em space is two wide."""
+    if prefix.isascii() and "\t" not in prefix:
+        return len(prefix)
+    for space in _WIDE:
+        prefix = prefix.replace(space, "  ")
+    return len(prefix.expandtabs(4))
+
+
+def heading_of(line: str) -> tuple[int, str] | None:
+    """Level and title of an ATX heading."""
+    if not line.startswith("#") and not line.lstrip(" ").startswith("#"):
+        return None
+    match = _HEADING.match(line.strip())
+    return (
+        (len(match[1]), match[2].rstrip("#").rstrip())
+        if match and len(line) - len(line.lstrip(" ")) < 4
+        else None
+    )
+
+
+def read_document(text: str) -> Document:
+    raw = text.split("\n")
+    if any(mark in text for mark in _INVISIBLE):
+        raw = [line.translate(dict.fromkeys(map(ord, _INVISIBLE))) for line in raw]
+    document = Document(raw=raw, live=raw, text=text)
+    if "```" in text or "~~~" in text or "<!--" in text or ">" in text or text.startswith("---"):
+        document.live = list(raw)
+        _Mask(document).run()
+        document.text = "\n".join(document.live)
+    document.title = _title(document)
+    return document
+
+
+def _title(document: Document) -> str:
+    if match := re.search(r"^ {0,3}#[^\S\n]+(\S.*)$", document.text, re.MULTILINE):
+        return match[1].rstrip().rstrip("#").rstrip()
+    return document.front.get("title", "")
+
+
+class _Mask:
+    """One pass over the lines with the state that reaches over lines: an open fence, an open comment."""
+
+    def __init__(self, document: Document) -> None:
+        self.document = document
+        self.fence = ""  # the opening run of ticks or tildes
+        self.fence_line = 0
+        self.item_indent = -1  # of the list item the fence stands in; a line left of its text ends both
+        self.comment_line = 0
+        self.comment: list[str] = []
+
+    def run(self) -> None:
+        live = self.document.live
+        list_indent = -1
+        for index in range(self._front_matter(), len(live)):
+            line = live[index]
+            text = line.lstrip()
+            if not text:
+                continue
+            indent = indent_of(line[: len(line) - len(text)])
+            if self.fence and not self._left_the_list(index, indent, text):
+                live[index] = ""
+                mark = text.rstrip()
+                if len(mark) >= len(self.fence) and mark == self.fence[0] * len(mark):
+                    self.fence = ""
+                continue
+            if self.comment_line:
+                self._continue_comment(index, text)
+                continue
+            if _LIST.match(text):
+                list_indent = indent
+            elif indent <= list_indent:
+                list_indent = -1
+            match = _FENCE.match(text) if "```" in text or "~~~" in text else None
+            if match:
+                self.fence, self.fence_line = match["ticks"] or match["tildes"], index + 1
+                self.item_indent = list_indent
+                live[index] = ""
+            elif text[0] == ">":
+                live[index] = ""
+            elif "<!--" in text:
+                self._comment(index, line, text)
+        self._report_open_ends()
+
+    def _left_the_list(self, index: int, indent: int, text: str) -> bool:
+        """A fence in a list item ends with the item, closed or not."""
+        if indent > self.item_indent or not _LIST.match(text):
+            return False
+        self._unclosed_fence(f"the list item on line {index + 1} ends it")
+        self.fence = ""
+        return True
+
+    def _comment(self, index: int, line: str, text: str) -> None:
+        """A comment at a line's start may go over lines; one inside a line must end in it (as in CommonMark)."""
+        parts: list[str] = []
+        position = ticks = counted = 0
+        while (start := line.find("<!--", position)) >= 0:
+            ticks, counted = ticks + line.count("`", counted, start), start
+            if ticks % 2:
+                parts.append(line[position : start + 4])  # inside `code`: text
+                position = start + 4
+                continue
+            end = line.find("-->", start + 4)
+            if end < 0:
+                if start == len(line) - len(text):
+                    self.comment_line, self.comment = index + 1, [line[start + 4 :]]
+                    self.document.live[index] = ""
+                    return
+                break
+            self.document.comments.setdefault(index + 1, []).append(line[start + 4 : end].strip())
+            parts.append(line[position:start])
+            position = end + 3
+        parts.append(line[position:])
+        self.document.live[index] = "".join(parts)
+
+    def _continue_comment(self, index: int, text: str) -> None:
+        end = text.find("-->")
+        self.document.live[index] = ""
+        self.comment.append(text if end < 0 else text[:end])
+        if end >= 0:
+            self.document.comments.setdefault(index + 1, []).append("\n".join(self.comment).strip())
+            self.comment_line = 0
+
+    def _front_matter(self) -> int:
+        """Index of the first line after YAML front matter; 0 without."""
+        raw = self.document.raw
+        if raw[0].rstrip() != "---":
+            return 0
+        for index in range(1, min(len(raw), _FRONT_MATTER_LINES)):
+            line = raw[index]
+            if line.rstrip() in ("---", "..."):
+                self.document.live[: index + 1] = [""] * (index + 1)
+                return index + 1
+            if match := _KEY.match(line):
+                self.document.front[match[1].lower()] = match[2].strip().strip("\"'")
+            elif line.strip() and line[0] not in " \t#-":
+                break
+        self.document.front.clear()
+        return 0
+
+    def _unclosed_fence(self, end: str) -> None:
+        message = f"a code fence {self.fence!r} opens here and is never closed; {end}. Close it."
+        self.document.findings.append(Finding("unclosed_fence", Severity.WARNING, self.fence_line, message))
+
+    def _report_open_ends(self) -> None:
+        if self.fence:
+            self._unclosed_fence("everything below it was read as code, not as items")
+        if self.comment_line:
+            message = (
+                "a comment <!-- opens here and is never closed; all below it was left out. Close it with -->."
+            )
+            self.document.findings.append(
+                Finding("unclosed_comment", Severity.WARNING, self.comment_line, message)
+            )

@@ -1,0 +1,263 @@
+"""Hand-off or focus file: the one next step, and a table of phases with the issues of each.
+
+A phase row is an item of kind `phase`; its issues are items of kind `issue` on the same line, their `ordinal`
+counting from 1. Both carry `phase` and `phase_order` labels.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from models.board import ParsedItem
+from models.enums import Declared, Severity
+from sources.document import Document, heading_of
+from sources.issues import read_issues
+from sources.structure import settle
+from sources.tables import Row, Table, plain, read_tables, status_column, work_items
+from sources.vocabulary import status_of
+from sources.walk import Grammar, Outline, walk
+
+NAME = "handoff"
+
+_ISSUES = re.compile(r"#?\s*(?:issues?|задач[аи]|тикеты?|tickets?)", re.IGNORECASE)
+_PHASE = re.compile(r"(?:phase|фаза|этап|stage|track|трек|milestone|веха)", re.IGNORECASE)
+_HEADING = re.compile(r"\W*(?:(?:следующий\s+шаг|next\s+step)\b)", re.IGNORECASE)
+_LEAD = re.compile(
+    r"[*_]*(?:следующий\s+шаг|next\s+step)\b\s*(?:\([^()]{0,80}\))?\s*:?[*_]*\s*:?\s*(?P<rest>.*)",
+    re.IGNORECASE,
+)
+_HAS_HEADING = re.compile(
+    r"^ {0,3}#{1,6}[^\S\n]\W{0,20}(?:следующий\s+шаг|next\s+step)\b", re.MULTILINE | re.IGNORECASE
+)
+_HAS_TABLE = re.compile(
+    r"^\|[^\n]{0,200}\|[^\S\n]*#?[^\S\n]*(?:issues?|тикеты)[^\S\n]*\||^\|[^\S\n]*#[^\S\n]*issue[^\S\n]*\|",
+    re.MULTILINE | re.IGNORECASE,
+)
+_NOTE = re.compile(r"[*_]\(.*\)[*_]$")
+_ALTERNATIVES = re.compile(r"\b(?:либо|или|either|or|на выбор|to choose from|one of)\b", re.IGNORECASE)
+_SAID = re.compile(r"#(?P<number>\d{1,7})\*{0,2}\s+(?P<words>[^\W\d_]+(?:\s+[^\W\d_]+){0,2})")
+_SENTENCE = re.compile(r"(?<=[.!?;])\s+")
+_COUNT = re.compile(
+    r"(?:(?<![\w#~–—.-])(?P<count>\d{1,4})\s+(?:задач|issue|task|weakness|слабост|проблем|замечани|finding|bug|баг|пункт|"
+    r"item|тикет|ticket)|\b(?:все|всех|all)\s+(?P<every>\d{1,4})\b)",
+    re.IGNORECASE,
+)
+_NAME = re.compile(r"(?:(?:phase|фаза|этап|stage)\s+)?(?P<id>[\w.]{1,12})\s*[·—–:|-]\s*\S", re.IGNORECASE)
+_COMMA = re.compile(r",\s*(?![^()]*\))")
+
+
+def score(document: Document) -> float:
+    step, table = _HAS_HEADING.search(document.text), _HAS_TABLE.search(document.text)
+    return 0.92 if step and table else 0.7 if step or table else 0.0
+
+
+def parse(document: Document) -> Outline:
+    outline = walk(document, Grammar())
+    tables = read_tables(document)
+    plans = [table for table in tables if _issue_column(table) is not None]
+    order = 0
+    for table in plans:
+        for row in table.rows:
+            rows = list(_row(outline, table, row, order))
+            order += any(item.kind == "phase" for item in rows)
+            outline.items.extend(rows)
+        _heading_count(outline, table)
+    outline.items.extend(work_items(document, [table for table in tables if table not in plans]))
+    blocks = list(_blocks(document))
+    taken = {item.line for item in outline.items}
+    found = [_next_step(document, outline, block, taken) for block in blocks]
+    steps = [step for step in found if step is not None]
+    for step in steps[1:]:
+        message = (
+            f"a next step is already on line {steps[0].line}; there can be one. Keep the one that is true."
+        )
+        outline.find("more_than_one_next_step", Severity.WARNING, step.line, message)
+    outline.items.sort(key=lambda item: (item.line, item.ordinal))
+    _said(document, outline, blocks)
+    _counts(document, outline)
+    settle(outline)
+    return outline
+
+
+# ---- the table of phases and issues
+
+
+def _issue_column(table: Table) -> int | None:
+    column = table.column(_ISSUES)
+    if column is None or not any(read_issues(row.cells[column]).numbers for row in table.rows):
+        return None
+    return column
+
+
+def _row(outline: Outline, table: Table, row: Row, order: int) -> Iterator[ParsedItem]:
+    column, status = _issue_column(table), status_column(table)
+    assert column is not None
+    issues = read_issues(row.cells[column])
+    for refused in issues.refused:
+        message = f"the issue range {refused} runs backwards or is too long; its first number was taken. Correct it."
+        outline.find("range_count_mismatch", Severity.WARNING, row.line, message)
+    declared = status_of(row.cells[status]) if status is not None else None
+    others = [i for i in range(len(row.cells)) if i not in (column, status) and row.cells[i]]
+    if not others and not issues.numbers:
+        return
+    described = [plain(row.cells[i]) for i in others]
+    labels = {"section": table.section} if table.section else {}
+    phase = table.column(_PHASE)
+    if column == 0:  # "# Issue | Phase | Task | Note": the row is the issue
+        parts = [plain(row.cells[i]) for i in others if i != phase]
+        if phase is not None and row.cells[phase]:
+            labels["phase"] = plain(row.cells[phase])
+        titles = [parts[0] if parts else ""] * len(issues.numbers)
+        body = "\n".join(parts[1:])
+        first = 0
+    else:
+        name = described[0] if described else row.cells[column]
+        match = _NAME.match(name)
+        labels |= {"phase": match["id"] if match else name[:80], "phase_order": str(order)}
+        body = "\n".join(described[1:])
+        yield ParsedItem(
+            line=row.line,
+            title=name,
+            kind="phase",
+            status=declared or Declared.TODO,
+            ext_id=match["id"] if match else None,
+            body=body,
+            labels=dict(labels),
+            explicit_status=declared is not None,
+        )
+        parts = _COMMA.split(body) if body and len(described) == 2 else []
+        # as many parts in the description as issues in the list: they are named in order
+        titles = (
+            [part.strip() for part in parts]
+            if len(parts) == len(issues.numbers)
+            else [""] * len(issues.numbers)
+        )
+        first = 1
+    for ordinal, (number, title) in enumerate(zip(issues.numbers, titles, strict=True), first):
+        closed = number in issues.closed
+        yield ParsedItem(
+            line=row.line,
+            ordinal=ordinal,
+            parent_line=row.line if ordinal else None,
+            title=title or f"Issue #{number}" + (f" of {labels['phase']}" if "phase" in labels else ""),
+            kind="issue",
+            status=Declared.DONE if closed else declared or Declared.TODO,
+            ext_id=f"#{number}",
+            body=body,
+            labels=dict(labels),
+            explicit_status=closed or declared is not None,
+        )
+
+
+def _heading_count(outline: Outline, table: Table) -> None:
+    stated = re.search(r"\((\d{1,4})\s+(?:задач|issue|task|тикет|ticket)", table.section, re.IGNORECASE)
+    distinct = {item.ext_id for item in outline.items if item.kind == "issue" and item.line > table.line}
+    if stated and int(stated[1]) != len(distinct):
+        message = f"the heading {table.section[:80]!r} says {stated[1]}, the table lists {len(distinct)}. Correct one."
+        outline.find("range_count_mismatch", Severity.WARNING, table.line, message)
+
+
+# ---- the next step
+
+
+def _blocks(document: Document) -> Iterator[range]:
+    """Line numbers below each "next step" heading, up to a rule or the next heading."""
+    start = 0
+    for number, line in enumerate([*document.live, "---"], 1):
+        text = line.strip()
+        heading = heading_of(line) if text.startswith("#") else None
+        if start and (heading or (len(text) > 2 and not text.strip("-*_ "))):
+            yield range(start, number)
+            start = 0
+        if heading and _HEADING.match(heading[1]):
+            start = number + 1
+
+
+def _next_step(document: Document, outline: Outline, block: range, taken: set[int]) -> ParsedItem | None:
+    """The block's step: the paragraph that is called so, else its first checkbox, else its first paragraph."""
+    lines = [(n, document.live[n - 1].strip()) for n in block]
+    lines = [(n, "" if _NOTE.match(text) else text) for n, text in lines]
+    lead = next((i for i, (n, text) in enumerate(lines) if n not in taken and _LEAD.match(text)), None)
+    boxes = [
+        item for item in outline.items if item.line in block and item.status.is_open and item.kind == "task"
+    ]
+    if lead is None and boxes:
+        boxes[0].kind = "next_step"
+        if len([item for item in boxes if item.parent_line is None]) > 1:
+            _several(outline, boxes[0].line, f"{len(boxes)} open checkboxes")
+        return boxes[0]
+    if lead is None:
+        lead = next((i for i, (n, text) in enumerate(lines) if text and n not in taken), None)
+        if lead is None:
+            return None
+    line, text = lines[lead]
+    match = _LEAD.match(text)
+    parts = [match["rest"] if match else text]
+    options: list[str] = []
+    for number, following in lines[lead + 1 :]:
+        option = re.match(r"(?:[-*+•]|\d{1,2}[.)])\s+(.*)", following)
+        if number in taken or (not following and (parts[-1] or options)):
+            break
+        if option:
+            options.append(option[1])
+        elif following:
+            parts.append(following)
+    whole = "\n".join(filter(None, [*parts, *options]))
+    if not whole:
+        return None
+    sentence = re.split(r"(?<=[.!?])\s|;", " ".join(filter(None, parts)) or options[0])[0]
+    item = ParsedItem(
+        line=line,
+        title=sentence.replace("**", "").strip(" *_")[:300] or whole[:300],
+        kind="next_step",
+        body=whole,
+        labels={"issues": ", ".join(f"#{n}" for n in read_issues(whole).numbers)} if "#" in whole else {},
+        explicit_status=False,
+    )
+    outline.items.append(item)
+    taken.add(line)
+    if len(options) > 1:
+        _several(outline, line, f"{len(options)} options, first {options[0][:60]!r}")
+    elif choice := _ALTERNATIVES.search(whole):
+        _several(outline, line, f"alternatives ({whole[max(0, choice.start() - 40) : choice.end() + 60]!r})")
+    return item
+
+
+def _several(outline: Outline, line: int, what: str) -> None:
+    message = f"one next step is asked for, but the block offers {what}. Decide for one and write that."
+    outline.find("more_than_one_next_step", Severity.WARNING, line, message)
+
+
+# ---- what the text says of issues
+
+
+def _said(document: Document, outline: Outline, blocks: list[range]) -> None:
+    """ "#56 is partly done" in the next-step block is what the board declares of issue #56."""
+    issues = {item.ext_id: item for item in outline.items if item.kind == "issue"}
+    for block in blocks:
+        for number in block:
+            for match in _SAID.finditer(document.live[number - 1]):
+                item = issues.get(f"#{match['number']}")
+                status = status_of(match["words"])
+                if item is not None and not item.explicit_status and status not in (None, Declared.TODO):
+                    item.status = status
+                    item.explicit_status = True
+                    item.labels["status_line"] = str(number)
+
+
+def _counts(document: Document, outline: Outline) -> None:
+    """ "all 20 became issues #55–73": the range has 19 numbers."""
+    for number, line in enumerate(document.live, 1):
+        if "#" not in line or not any(mark in line for mark in "-–—") or len(line) > 5000:
+            continue
+        for sentence in _SENTENCE.split(line):
+            issues = read_issues(sentence)
+            stated = {int(match["count"] or match["every"]) for match in _COUNT.finditer(sentence)}
+            if issues.ranges and not issues.refused and stated and len(issues.numbers) not in stated:
+                first, last = issues.ranges[0]
+                message = (
+                    f"the text says {', '.join(map(str, sorted(stated)))}, but #{first}–{last} and what is listed "
+                    f"with it are {len(issues.numbers)} numbers. Correct the count or the list."
+                )
+                outline.find("range_count_mismatch", Severity.WARNING, number, message)

@@ -1,0 +1,116 @@
+"""Kanban board with a hierarchy: `[x] US PHC-1.2 — title`, types EP > FEAT > US > T, dotted ids, GOV gates.
+
+Not CommonMark: most lines have no bullet, any indent and any blank line may stand between parent and child.
+"""
+
+from __future__ import annotations
+
+import re
+
+from models.board import ParsedItem
+from models.enums import Declared, Severity
+from sources.document import Document
+from sources.structure import settle
+from sources.walk import Grammar, Outline, walk
+
+NAME = "kanban"
+
+_KINDS = {
+    "EP": "epic", "EPIC": "epic", "FEAT": "feature", "FEATURE": "feature", "US": "story", "STORY": "story",
+    "T": "task", "TASK": "task", "BUG": "task",
+}  # fmt: skip
+_TYPES = "|".join(_KINDS)
+_ID = r"(?:[^\W\d_]\w{0,15}-\d[\w.]{0,60}|\d{1,6}(?:\.\w{1,16}){1,12}|(?:XXX|NNN)[\w.]{0,40})"
+_SEPARATOR = r"(?:\s*[—–:|]\s*|\s+[-?]\s+|\s*$)"  # " ? " is a dash that an editor lost
+_TYPED = re.compile(
+    rf"(?P<type>{_TYPES})\s+(?=\S*\d|XXX|NNN)(?P<id>[^\s—–:|]{{1,80}}?){_SEPARATOR}(?P<title>.*)", re.DOTALL
+)
+_SPACED = re.compile(rf"(?P<type>{_TYPES})\s+(?P<id>{_ID})\s+(?P<title>.*)", re.DOTALL)
+_UNTYPED = re.compile(rf"(?P<id>{_ID}){_SEPARATOR}(?P<title>.*)", re.DOTALL)
+_TALK = re.compile(r"(?P<kind>CONSULT|REFLECT)\b(?:\s*[—–:?-]\s*|\s+|$)(?P<question>.*)", re.DOTALL)
+_DATE = re.compile(r"\((\d{4}-\d{2}-\d{2})\)$")
+_EFFORT = re.compile(r"\[([LMHSX]{1,2})\]$")
+_FIELD = re.compile(r"(\w+)\s*:\s*\"?([^\"|]*)\"?")
+
+_LINE = re.compile(
+    rf"^[^\S\n]*(?:[-*+][^\S\n]+)?\[[ xX~-]\][^\S\n]+"
+    rf"(?:(?:{_TYPES})[^\S\n]+\S{{0,80}}[\dX]|\*{{0,2}}{_ID}\*{{0,2}}[^\S\n]*[—–:|?-])",
+    re.MULTILINE,
+)
+_ANY = re.compile(r"^[^\S\n]*(?:[-*+][^\S\n]+)?\[[ xX~-]\]\s", re.MULTILINE)
+
+
+def score(document: Document) -> float:
+    """Share of checkbox lines that carry a type or an id."""
+    typed = sum(1 for _ in _LINE.finditer(document.text))
+    if not typed:
+        return 0.0
+    return 0.95 * min(1.0, 2 * typed / max(1, sum(1 for _ in _ANY.finditer(document.text))))
+
+
+def parse(document: Document) -> Outline:
+    outline = walk(document, _Kanban())
+    settle(outline, by_id=True)
+    return outline
+
+
+class _Kanban(Grammar):
+    min_step = 1
+
+    def item(self, item: ParsedItem, outline: Outline) -> None:
+        title = item.title
+        if title.startswith("**"):
+            title = title.replace("**", "", 2)
+        match = _TYPED.match(title) or _SPACED.match(title) or _UNTYPED.match(title)
+        level = ""
+        if match:
+            groups = match.groupdict()
+            level = groups.get("type") or ""
+            item.ext_id = groups["id"]
+            title = groups["title"].strip()
+        if level:
+            item.kind = _KINDS[level]
+            item.labels["level"] = level
+        else:
+            what = "an id but no type" if match else "neither type nor id"
+            message = f"{item.title[:60]!r} has {what}; read as a task. Write it as `[ ] T <id> — title`."
+            outline.find("untyped_item", Severity.INFO, item.line, message)
+        if " | " in title or title.startswith(("owner:", "created:", "title:")):
+            title = _fields(item, title)
+        title = self._trailer(item, title)
+        if talk := _TALK.match(title):
+            item.kind = talk["kind"].lower()
+            title = talk["question"].strip()
+            if not title:
+                message = (
+                    f"{item.ext_id or 'the item'} is a {talk['kind']} without a question; "
+                    "nobody can answer it. Write what is to be decided."
+                )
+                outline.find("consult_without_question", Severity.WARNING, item.line, message)
+                title = talk["kind"]
+        item.title = title or item.ext_id or item.title
+
+    def _trailer(self, item: ParsedItem, title: str) -> str:
+        if title.endswith("]") and (effort := _EFFORT.search(title, max(0, len(title) - 4))):
+            item.labels["effort"] = effort[1]
+            title = title[: effort.start()].rstrip()
+        if title.endswith(")_") and (start := title.rfind("_(")) > 0:
+            item.body = title[start + 2 : -2]  # a decision, written into the line
+            title = title[:start].rstrip()
+        if title.endswith(")") and (date := _DATE.search(title, max(0, len(title) - 12))):
+            item.labels["completed" if item.status is Declared.DONE else "date"] = date[1]
+            title = title[: date.start()].rstrip()
+        return title
+
+
+def _fields(item: ParsedItem, text: str) -> str:
+    """`owner: x | created: y | title: "z"`, an older way to write the same board."""
+    fields: dict[str, str] = {}
+    for part in text.split("|"):
+        if match := _FIELD.fullmatch(part.strip()):
+            fields[match[1]] = match[2]
+    if "title" not in fields:
+        return text
+    title = fields.pop("title").strip()
+    item.labels.update({key: value.strip() for key, value in fields.items() if value.strip()})
+    return title

@@ -1,0 +1,176 @@
+"""Pipe tables: header, rows with their line numbers, the section they stand in; and which of them hold work."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from models.board import Finding, ParsedItem
+from models.enums import Declared, Severity
+from sources.document import Document, heading_of
+from sources.vocabulary import status_of
+
+_DASHES = re.compile(r":?-+:?")
+_CELLS = re.compile(r"(?<!\\)\|")
+_NUMBER = re.compile(r"(?:№|#|no\.?|n|id|п/п|№ ?п/п)", re.IGNORECASE)
+_STATUS = re.compile(
+    r"(?:статус|status|состояние|state|готово|done|готовность|результат|result)\W*", re.IGNORECASE
+)
+_CHECK = re.compile(
+    r"\b(?:провер\w+|check\w*|тест\w*|tests?|критери\w+|criteri\w+|требовани\w+|requirements?)", re.IGNORECASE
+)
+_WORK = re.compile(
+    r"\b(?:пункт\w*|план\w*|задач\w+|шаг\w*|действи\w+|что\s+сделать|фич\w+|этап\w*|"
+    r"plan|tasks?|steps?|items?|actions?|to-?do|what\s+to\s+do|features?|track|work)\b",
+    re.IGNORECASE,
+)
+_OWNER = re.compile(r"(?:кто|who|owner|владелец|ответственный|assignee|исполнитель)\W*", re.IGNORECASE)
+
+
+@dataclass(slots=True)
+class Row:
+    line: int
+    cells: list[str]
+
+
+@dataclass(slots=True)
+class Table:
+    line: int
+    section: str
+    header: list[str]
+    rows: list[Row] = field(default_factory=list)
+
+    def column(self, pattern: re.Pattern[str]) -> int | None:
+        """Index of the first column whose whole header matches."""
+        return next((i for i, name in enumerate(self.header) if pattern.fullmatch(name)), None)
+
+
+def read_tables(document: Document) -> list[Table]:
+    """All tables of the live lines. A row with more or fewer cells than the header is a finding `row_width`."""
+    tables: list[Table] = []
+    section, table = "", None
+    live = document.live
+    for index, line in enumerate(live):
+        if "|" not in line:
+            table = None
+            if heading := heading_of(line):
+                section = heading[1]
+        elif table is not None:
+            _add_row(document, table, index + 1, line)
+        elif index and "-" in line and "|" in live[index - 1] and _is_rule(line):
+            header = [plain(cell) for cell in _split(live[index - 1])]
+            if len(header) == len(_split(line)):
+                table = Table(index, section, header)
+                tables.append(table)
+    return tables
+
+
+def _is_rule(line: str) -> bool:
+    return (
+        not line.strip(" \t|:-")
+        and len(line) < 10_000
+        and all(_DASHES.fullmatch(cell) for cell in _split(line))
+    )
+
+
+def plain(cell: str) -> str:
+    """A cell without the marks around it: `**A · Name**` is A · Name."""
+    return cell.strip().strip("*_").strip()
+
+
+def _split(line: str) -> list[str]:
+    text = line.strip().removeprefix("|")
+    text = text[:-1] if text.endswith("|") and not text.endswith("\\|") else text
+    return [cell.strip().replace("\\|", "|") for cell in _CELLS.split(text)]
+
+
+def _add_row(document: Document, table: Table, line: int, text: str) -> None:
+    cells = _split(text)
+    width = len(table.header)
+    if not any(cells):
+        return
+    if len(cells) != width:
+        message = (
+            f"the row has {len(cells)} cells, its header has {width}; missing ones are read as empty, extra ones "
+            "as part of the last. Write \\| for a bar inside a cell."
+        )
+        document.findings.append(Finding("row_width", Severity.INFO, line, message))
+        cells = [*cells[: width - 1], " | ".join(cells[width - 1 :])] if len(cells) > width else cells
+        cells += [""] * (width - len(cells))
+    table.rows.append(Row(line, cells))
+
+
+def status_column(table: Table) -> int | None:
+    return table.column(_STATUS)
+
+
+def work_items(document: Document, tables: list[Table]) -> list[ParsedItem]:
+    """The rows that are work: of tables with a status column (kind `plan`), and of numbered tables of checks or
+    tasks (kind `check`), which are to do where no status says otherwise. Other tables are documentation."""
+    items: list[ParsedItem] = []
+    used: set[str] = set()
+    for index, table in enumerate(tables, 1):
+        number, status = table.column(_NUMBER), status_column(table)
+        title = next((i for i in range(len(table.header)) if i not in (number, status)), None)
+        if title is None or not table.rows:
+            continue
+        checks = bool(_CHECK.search(table.header[title]))
+        work = checks or bool(_WORK.search(table.header[title]))
+        if status is None and not (work and number is not None):
+            continue
+        if status is not None and not work and not _mostly_statuses(table, status):
+            continue  # "Service | Status" with "running" says how things are, not what is to be done
+        for row in table.rows:
+            item = _item(document, table, row, title, number, status)
+            if item is None:
+                continue
+            item.kind = "check" if number is not None and (checks or status is None) else "plan"
+            if item.ext_id is not None:
+                item.ext_id = item.ext_id if item.ext_id not in used else f"t{index}.{item.ext_id}"
+            items.append(item)
+        used.update(item.ext_id for item in items if item.ext_id)
+    return items
+
+
+def _mostly_statuses(table: Table, column: int) -> bool:
+    known = sum(status_of(row.cells[column]) is not None for row in table.rows)
+    return 2 * known >= len(table.rows)
+
+
+def _item(
+    document: Document, table: Table, row: Row, title: int, number: int | None, status: int | None
+) -> ParsedItem | None:
+    name = plain(row.cells[title])
+    if not name:
+        message = (
+            f"the row has no text under {table.header[title]!r}, so it is no item. Write what it is about."
+        )
+        document.findings.append(Finding("untitled_row", Severity.WARNING, row.line, message))
+        return None
+    declared = Declared.TODO
+    if status is not None and (found := status_of(row.cells[status])) is not None:
+        declared = found
+    elif status is not None and row.cells[status]:
+        message = (
+            f"the status {row.cells[status][:40]!r} is not known; read as todo. Use done, in progress, blocked, "
+            "partial, skipped or todo."
+        )
+        document.findings.append(Finding("unknown_status", Severity.WARNING, row.line, message))
+    labels = {"section": table.section} if table.section else {}
+    body: list[str] = []
+    for index, (header, cell) in enumerate(zip(table.header, row.cells, strict=True)):
+        if index in (title, number, status) or not cell:
+            continue
+        if _OWNER.fullmatch(header):
+            labels["owner"] = plain(cell)
+        body.append(f"{header}: {cell}")
+    ext_id = plain(row.cells[number])[:80] or None if number is not None else None
+    return ParsedItem(
+        line=row.line,
+        title=name,
+        status=declared,
+        ext_id=ext_id,
+        body="\n".join(body),
+        labels=labels,
+        explicit_status=status is not None,
+    )
