@@ -13,46 +13,31 @@ from prefect.runtime import flow_run
 import backends
 from flows.opening import opened
 from models.calls import Passage
-from models.recipe import Recipe
-from models.settings import Settings
+from models.recipe import Recipe, Rendered
 from sql.connection import Database
 from tasks import validate
 from tasks.decompose import apply_split
-from tasks.execute import Batch, ClaimedItem, Drain, Rendered, Stages, Tally, drain
-from tasks.recipes import PromptItem, load_recipes, render
-from tasks.remember import Question, recall_many
+from tasks.execute import Batch, ClaimedItem, Drain, Stages, Tally, drain
+from tasks.recipes import load_recipes, render
+from tasks.remember import recall_for_items
 
 __all__ = ["execute", "stages"]
 
 
-def stages(config: Settings, context_tokens: int) -> Stages:
+def stages(context_tokens: int) -> Stages:
     """The neighbours of a drain, wired: recall from memory, render the recipe, validate, split."""
-
-    async def recall(connection: Any, items: Sequence[ClaimedItem], limit: int) -> list[list[Passage]]:
-        questions = [Question(item.question, item.board_id, item.line) for item in items]
-        return await recall_many(connection, questions, limit)
 
     def rendered(
         recipe: Recipe, item: ClaimedItem, passages: Sequence[Passage], reason: str | None
     ) -> Rendered:
-        prompt = render(
-            recipe,
-            PromptItem(
-                title=item.title,
-                body=item.body,
-                kind=item.kind,
-                ext_id=item.ext_id,
-                board=item.board_title or item.source,
-                parent=item.parent_title,
-                labels=item.labels,
-                reason=reason,
-            ),
-            passages,
-            context_tokens=context_tokens,
-        )
-        return Rendered(prompt.system, prompt.prompt, prompt.hash, tuple(prompt.passages))
+        return render(recipe, item, passages, reason, context_tokens=context_tokens)
 
-    return Stages(recall=recall, render=rendered, validate=validate.validate_batch, on_split=apply_split)
+    return Stages(
+        recall=recall_for_items,
+        render=rendered,
+        validate=validate.validate_batch,
+        on_split=apply_split,
+    )
 
 
 @flow(name="execute", flow_run_name="drain {backend}", validate_parameters=True)
@@ -76,7 +61,7 @@ async def execute(backend: str = "auto", boards: list[int] | None = None) -> dic
                 endpoint,
                 model=model,
                 recipes=load_recipes(config),
-                stages=stages(config, endpoint.context_tokens),
+                stages=stages(endpoint.context_tokens),
                 settings=config,
                 boards=boards,
                 trace_id=flow_run.id or "",

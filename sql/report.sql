@@ -53,3 +53,7 @@ update run set state = %(state)s, error = %(error)s, finished_at = now() where i
 
 -- name: one_run
 select id, started_at, finished_at, state, board_ids, backend, endpoint, model, error from run where id = %(id)s
+
+-- name: ready_groups
+select recipe, priority, count(*) from item
+ where ready and board_id = any(%(boards)b::bigint[]) group by recipe, priority order by priority, recipe

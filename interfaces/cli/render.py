@@ -5,14 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from functools import cache
+from typing import TYPE_CHECKING
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
 from models.board import Finding, ParsedBoard, ParsedItem
 from models.enums import Declared
+
+if TYPE_CHECKING:
+    from tasks.report import Report
 
 MARKS = {
     Declared.TODO: ("○", "white"),
@@ -85,3 +89,35 @@ def findings_table(findings: Iterable[Finding]) -> Table:
             Text(clean(finding.message)),
         )
     return table
+
+
+def run_summary(report: Report) -> Group:
+    """What came of a run, board by board, and what waits for a person."""
+    table = Table(title="Boards", title_justify="left", show_edge=False, pad_edge=False)
+    table.add_column("Board", overflow="fold")
+    for name in ("Items", "Ticked", "Done", "Deferred", "Open", "Findings"):
+        table.add_column(name, justify="right")
+    for board in report.boards:
+        if not board.items:
+            continue
+        count = board.statuses
+        table.add_row(
+            Text(clean(board.source)),
+            str(len(board.items)),
+            str(count.get("skipped", 0)),
+            Text(str(count.get("done", 0)), "green"),
+            Text(str(count.get("waiting", 0)), "yellow"),
+            str(sum(count.get(name, 0) for name in ("pending", "ready", "running"))),
+            str(len(board.findings)),
+        )
+    documents = sum(not board.items for board in report.boards)
+    lines: list[Table | Text] = [table]
+    if documents:
+        lines.append(Text(f"{documents} documents were read as knowledge.", "bright_black"))
+    if report.backend:
+        told = "no model was called" if report.backend == "extractive" else f"model {report.model}"
+        simulated = ", SIMULATED" if report.simulated else ""
+        lines.append(Text(f"Answered by {report.backend} ({told}{simulated}): {report.calls} calls."))
+    if report.waiting:
+        lines.append(Text(f"{len(report.waiting)} items wait for a person: penstock review list", "yellow"))
+    return Group(*lines)

@@ -17,12 +17,12 @@ from models.recipe import Recipe
 from models.settings import Endpoint, Settings
 from sql.connection import Database
 from sql.statements import statement
-from tasks.execute.drain import Drain, Rendered, Stages
+from tasks.execute.drain import Drain, Stages
 from tasks.execute.lease import endpoint_lease
 from tasks.execute.store import Scope, Store
 from tasks.execute.work import Batch, ClaimedItem, Tally
 
-__all__ = ["Batch", "ClaimedItem", "Drain", "Rendered", "Stages", "Tally", "drain"]
+__all__ = ["Batch", "ClaimedItem", "Drain", "Stages", "Tally", "drain"]
 
 log = logging.getLogger(__name__)
 
@@ -110,7 +110,7 @@ async def _reroute(
     allowed: Mapping[str, Recipe],
     boards: Sequence[int],
 ) -> None:
-    """Within a run the backend is chosen: what it may not do goes on as the recipe's fallback, or would wait for ever."""
+    """A run has chosen its backend: what that may not do goes on as the recipe's fallback, or would wait for ever."""
     for recipe in recipes.values():
         if recipe.name not in allowed and recipe.header.fallback:
             await connection.execute(

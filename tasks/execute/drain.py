@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from models.calls import Backend, ModelAnswer, ModelCallError, ModelRequest, Passage
 from models.enums import ErrorType
 from models.errors import BackendUnavailable, PenstockError
-from models.recipe import Recipe
+from models.recipe import Recipe, Rendered
 from models.settings import Endpoint, Settings
 from models.verdict import AnswerRow, BatchVerdict, Verdict
 from tasks.execute import policy
@@ -33,14 +33,6 @@ class Render(Protocol):
     def __call__(
         self, recipe: Recipe, item: ClaimedItem, passages: Sequence[Passage], reason: str | None
     ) -> Rendered: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Rendered:
-    system: str
-    prompt: str
-    prompt_hash: str
-    passages: tuple[Passage, ...]  # those that fitted
 
 
 @dataclass(frozen=True, slots=True)

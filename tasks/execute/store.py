@@ -106,7 +106,7 @@ class Store:
         tally = Tally(batches=1)
         async with self._lock, self._connection.transaction():
             cursor = await self._connection.execute(statement("execute.settle"), columns, binary=True)
-            moved = dict(await cursor.fetchall())
+            moved: dict[int, str] = dict(await cursor.fetchall())
             done = [item_id for item_id, outcome in moved.items() if outcome == "accepted"]
             if recipe.header.splits:
                 by_id = {report.item.id: report for report in reports}

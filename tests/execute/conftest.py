@@ -13,11 +13,11 @@ from psycopg.rows import TupleRow
 
 from models.calls import ModelAnswer, ModelRequest, Passage, Probe
 from models.enums import BackendName, Status
-from models.recipe import Recipe, RecipeHeader
+from models.recipe import Recipe, RecipeHeader, Rendered
 from models.settings import Endpoint, Settings
 from models.verdict import AnswerRow, BatchVerdict, Verdict
 from sql.connection import Database
-from tasks.execute import ClaimedItem, Rendered, Stages, Tally, drain
+from tasks.execute import ClaimedItem, Stages, Tally, drain
 
 SCHEMA = {"type": "object", "properties": {"answer": {"type": "string"}}, "required": ["answer"]}
 

@@ -11,10 +11,10 @@ import pytest
 from models.calls import ModelCallError, ModelRequest
 from models.enums import ErrorType, Status
 from models.errors import BackendUnavailable, LeaseLost
-from models.recipe import Recipe
+from models.recipe import Recipe, Rendered
 from models.settings import Settings
 from models.verdict import AnswerRow, BatchVerdict, Failure, Verdict
-from tasks.execute import Rendered, Stages
+from tasks.execute import Stages
 
 from .conftest import STAGES, InProcess, World, accept_all, answered, no_recall, no_split, recipe
 

@@ -1,0 +1,148 @@
+"""`penstock run`, `penstock demo`, `penstock report`: the main job and what came of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    import uuid
+
+    from models.settings import Settings
+    from sql.connection import Database
+    from tasks.report import Report
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+
+Paths = Annotated[list[str], typer.Argument(help="Files, folders, globs, or - for standard input.")]
+Backend = Annotated[
+    str | None,
+    typer.Option(help="auto, ollama, openai, mlx, extractive ...; without it, the setting (auto)."),
+]
+Out = Annotated[Path, typer.Option(help="Folder for report.md and report.json.")]
+
+
+def run(
+    paths: Paths,
+    backend: Backend = None,
+    dialect: Annotated[str | None, typer.Option(help="Read boards as this dialect.")] = None,
+    out: Out = Path("penstock-report"),
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show items, findings and planned batches; call no model.")
+    ] = False,
+) -> None:
+    """Bring boards from plan to answers: ingest, decompose, execute, validate, review queue, report.
+
+    Exit codes: 0 everything is settled, 3 something waits for a person, 1 failed, 2 bad input. Run it again and only
+    what is not settled is done; boards are never written to.
+    """
+    import sources
+    from models.settings import settings
+
+    config = settings()
+    if backend is not None:
+        config = config.model_validate(config.model_dump() | {"backend": backend})
+    sources.expand(paths)  # bad paths are said before anything is started
+    if dry_run:
+        from interfaces.cli.dry_run import dry_run as show
+
+        show(config, paths, dialect)
+        return
+    raise typer.Exit(_exit_code(_pipeline(config, paths, dialect, backend, out)))
+
+
+def demo(out: Out = Path("penstock-report")) -> None:
+    """Run the whole pipeline on the example boards. Needs no model, no account, no network."""
+    from interfaces.cli.render import console
+    from models.settings import settings
+
+    console().print(
+        "[bold]Penstock demo[/]: the example team's boards and documents in examples/, without a model.\n"
+        "The [bold]extractive[/] backend answers an item by quoting the documents and defers what it finds no "
+        "evidence for.\n"
+    )
+    result = _pipeline(settings(), [str(EXAMPLES)], None, "extractive", out)
+    console().print("Next: [bold]penstock review list[/], or your own board: [bold]penstock run PLAN.md[/]")
+    if _exit_code(result) == 1:
+        raise typer.Exit(1)
+
+
+def report(
+    out: Out = Path("penstock-report"),
+    run_id: Annotated[
+        str | None, typer.Option("--run", help="A run's id; without it, the latest run.")
+    ] = None,
+) -> None:
+    """Write the report of a run again, as things stand now."""
+    from interfaces.cli.opening import opened
+    from interfaces.cli.render import console
+    from models.errors import InputError
+    from tasks import report as reports
+
+    with opened() as (_, database), database.connect() as connection:
+        query = "select id, board_ids from run where %(id)s::text is null or id::text = %(id)s order by started_at desc limit 1"
+        row = connection.execute(query, {"id": run_id}).fetchone()
+        if row is None:
+            raise InputError(f"There is no run {run_id or 'yet'}. `penstock run PATH` makes one.")
+        found = reports.build(connection, row[1], run_id=row[0])
+    markdown, data = reports.write(found, out)
+    console().print(f"Report: [bold]{markdown}[/] and {data}")
+
+
+def _pipeline(
+    config: Settings, paths: list[str], dialect: str | None, backend: str | None, out: Path
+) -> Report:
+    """Bring up what is not there, run the pipeline flow in this process, show how it goes and what came of it."""
+    import asyncio
+    import uuid
+
+    from interfaces.cli.opening import opened
+    from interfaces.cli.render import console
+    from models.errors import PenstockError
+
+    run_id = uuid.uuid4()
+    status = console().status("Starting the database ...")
+    status.start()
+    try:
+        with opened(config) as (config, database):
+            status.update("Starting the Prefect server ...")
+            from deployments.server import orchestrator
+
+            with orchestrator(config, database) as prefect:
+                status.update("Loading the flows ...")
+                from flows.pipeline import pipeline
+                from interfaces.cli.progress import RunProgress
+                from interfaces.cli.quiet import quiet_prefect
+
+                quiet_prefect()
+                status.stop()
+                pools = prefect.has_workers
+                where = "through the work pools of the running `penstock up`" if pools else "in this process"
+                console().print(f"Prefect: {prefect.ui_url}  (executing {where})", style="bright_black")
+                with RunProgress(database, run_id):
+                    try:
+                        asyncio.run(pipeline(paths, dialect, backend, str(out), pools=pools, run_id=run_id))
+                    except PenstockError as error:
+                        _show(database, run_id, out, config)
+                        raise error
+                return _show(database, run_id, out, config)
+    finally:
+        status.stop()
+
+
+def _show(database: Database, run_id: uuid.UUID, out: Path, config: Settings) -> Report:
+    from interfaces.cli.render import console, run_summary
+    from tasks import report as reports
+
+    with database.connect() as connection:
+        row = connection.execute("select board_ids from run where id = %s", [run_id]).fetchone()
+        found = reports.build(connection, row[0] if row else [], run_id=run_id)
+    console().print(run_summary(found))
+    console().print(f"Report: [bold]{out / 'report.md'}[/] and {out / 'report.json'}")
+    return found
+
+
+def _exit_code(report: Report) -> int:
+    return {"settled": 0, "waiting": 3}.get(report.state, 1)
