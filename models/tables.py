@@ -247,7 +247,12 @@ class Result(SQLModel, table=True):
         sa.Index(
             "result_to_remember",
             "id",
-            postgresql_where=sa.text("not remembered and superseded_at is null"),
+            postgresql_where=sa.text("not remembered and not simulated and superseded_at is null"),
+        ),
+        sa.Index(
+            "result_to_forget",
+            "id",
+            postgresql_where=sa.text("remembered and superseded_at is not null"),
         ),
     )
     id: int | None = _identity()
@@ -298,12 +303,12 @@ class Node(SQLModel, table=True):
             postgresql_using="hnsw",
             postgresql_with={"m": 16, "ef_construction": 100},
             postgresql_ops={"embedding": "halfvec_cosine_ops"},
-            postgresql_where=sa.text("indexed"),
+            postgresql_where=sa.text("indexed and superseded_at is null"),
         ),
-        sa.Index("node_tsv", "tsv", postgresql_using="gin"),
-        sa.Index("node_recent", "id", postgresql_where=sa.text("not indexed")),
+        sa.Index("node_tsv", "tsv", postgresql_using="gin", postgresql_where=sa.text("superseded_at is null")),
+        sa.Index("node_recent", "id", postgresql_where=sa.text("not indexed and superseded_at is null")),
         sa.Index("node_board", "board_id", postgresql_where=sa.text("superseded_at is null")),
-        sa.Index("node_result", "result_id", unique=True, postgresql_where=sa.text("superseded_at is null")),
+        sa.Index("node_result", "result_id", postgresql_where=sa.text("superseded_at is null")),
     )
     id: int | None = _identity()
     kind: str = _text()

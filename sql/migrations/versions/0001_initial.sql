@@ -162,7 +162,8 @@ create table result (
   superseded_at timestamptz
 );
 create unique index result_current on result (item_id) where superseded_at is null;
-create index result_to_remember on result (id) where not remembered and superseded_at is null;
+create index result_to_remember on result (id) where not remembered and not simulated and superseded_at is null;
+create index result_to_forget on result (id) where remembered and superseded_at is not null;
 
 create table review (
   id           bigint generated always as identity primary key,
@@ -187,7 +188,7 @@ create index review_item on review (item_id);
 
 create table node (
   id            bigint generated always as identity primary key,
-  kind          text not null,                -- document, answer
+  kind          text not null,                -- document, plan (a part of a document with items in it), answer
   source        text not null,                -- board.source, or "item:<id>"
   cite          text not null,                -- "docs/ops.md:12-18"
   heading       text not null default '',
@@ -204,11 +205,14 @@ create table node (
   valid_from    timestamptz not null default now(),
   superseded_at timestamptz
 );
-create index node_hnsw on node using hnsw (embedding halfvec_cosine_ops) with (m = 16, ef_construction = 100) where indexed;
-create index node_tsv on node using gin (tsv);
-create index node_recent on node (id) where not indexed;
+-- Vectors stay in the row and texts leave it first: comparing thousands of recent vectors must not fetch each by TOAST.
+alter table node alter column embedding set storage main;
+create index node_hnsw on node using hnsw (embedding halfvec_cosine_ops) with (m = 16, ef_construction = 100)
+  where indexed and superseded_at is null;
+create index node_tsv on node using gin (tsv) where superseded_at is null;
+create index node_recent on node (id) where not indexed and superseded_at is null;
 create index node_board on node (board_id) where superseded_at is null;
-create unique index node_result on node (result_id) where superseded_at is null;
+create index node_result on node (result_id) where superseded_at is null; -- a long answer is several nodes
 
 create table doc_sync (
   repo         text primary key,
