@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import psycopg
 from psycopg import sql
@@ -26,7 +27,7 @@ from models.errors import DatabaseError
 from models.settings import Settings
 
 if TYPE_CHECKING:
-    from sqlalchemy import URL, Engine
+    from sqlalchemy import Engine
 
 __all__ = ["Database", "database"]
 
@@ -68,7 +69,7 @@ class Database:
     @property
     def url(self) -> str:
         """`postgresql+psycopg://...` for SQLAlchemy, with the password. Not for logs."""
-        return self._url("postgresql+psycopg").render_as_string(hide_password=False)
+        return self._url("postgresql+psycopg")
 
     @property
     def prefect_name(self) -> str:
@@ -84,10 +85,9 @@ class Database:
         other = {**self._parameters, "dbname": self.prefect_name}
         kept = {"user", "password", "host", "port", "dbname"}
         known = {key: value for key, value in other.items() if key in kept}
-        url = Database(known)._url("postgresql+asyncpg")
         if mode := other.get("sslmode"):
-            url = url.update_query_dict({"ssl": mode})
-        return url.render_as_string(hide_password=False)
+            known["ssl"] = mode
+        return Database(known)._url("postgresql+asyncpg")
 
     def connect(
         self,
@@ -144,7 +144,7 @@ class Database:
 
         # No pool: reads of the admin plane are rare, and an idle engine then holds no connection.
         return sqlalchemy.create_engine(
-            self._url("postgresql+psycopg"), creator=creator, poolclass=sqlalchemy.NullPool
+            "postgresql+psycopg://", creator=creator, poolclass=sqlalchemy.NullPool
         )
 
     def engine(self) -> Engine:
@@ -167,25 +167,21 @@ class Database:
                     f"{_primary(error)}. Create it yourself (`createdb {self.prefect_name}`) for this user."
                 ) from None
 
-    def _url(self, driver: str) -> URL:
-        from sqlalchemy import URL
-
+    def _url(self, driver: str) -> str:
+        """A URL that libpq and SQLAlchemy read alike: SQLAlchemy's own writes a space as +, which libpq keeps."""
         values = dict(self._parameters)
-        host, port = values.pop("host", ""), values.pop("port", None)
+        user, password, name = values.pop("user", None), values.pop("password", None), values.pop("dbname")
+        host, port = values.get("host", ""), values.get("port", "")
+        place = ""
         # A list of hosts or a socket's folder can't stand between @ and /.
-        plain = bool(host) and not host.startswith("/") and "," not in host and "," not in (port or "")
-        if not plain:
-            values |= {"host": host} if host else {}
-            values |= {"port": port} if port else {}
-        return URL.create(
-            driver,
-            username=values.pop("user", None),
-            password=values.pop("password", None),
-            host=host if plain else None,
-            port=int(port) if plain and port else None,
-            database=values.pop("dbname"),
-            query=values,
-        )
+        if host and "/" not in host and "," not in host + port:
+            place = f"[{host}]" if ":" in host else _quoted(host)
+            place += f":{port}" if port else ""
+            values = {key: value for key, value in values.items() if key not in ("host", "port")}
+        who = _quoted(user) if user else ""
+        who += f":{_quoted(password)}" if password else ""
+        query = "&".join(f"{key}={_quoted(value)}" for key, value in values.items())
+        return f"{driver}://{who}{'@' if who else ''}{place}/{_quoted(name)}{'?' if query else ''}{query}"
 
     def _session(self, statement_timeout: float, application_name: str) -> dict[str, Any]:
         # Plans for the values at hand: a generic plan of the claim reads the whole backlog (800 times slower).
@@ -282,6 +278,8 @@ def parse_url(url: str) -> dict[str, str]:
     except psycopg.Error:
         raise wrong from None
     parameters = {key: str(value) for key, value in found.items() if value is not None}
+    if not all(port.isdecimal() for port in parameters.get("port", "5432").split(",")):
+        raise wrong
     if not parameters.get("dbname"):
         raise DatabaseError(
             f"{VARIABLE} names no database. Write its name at the end: ...@host:5432/penstock."
@@ -335,6 +333,10 @@ def _create(own: Database) -> None:
             connection.execute(sql.SQL("create database {}").format(sql.Identifier(own.name)))
         except (psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation):
             return  # another process made it just now
+
+
+def _quoted(text: str) -> str:
+    return quote(text, safe="")
 
 
 def _primary(error: psycopg.Error) -> str:
