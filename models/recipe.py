@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from models.calls import Passage
 
 
 class Grounding(StrEnum):
@@ -32,6 +34,7 @@ class Check(BaseModel):
     expect: str  # snake_case type, for example expect_column_value_lengths_to_be_between
     with_: dict[str, Any] = Field(default_factory=dict, alias="with")
     says: str  # what a failing row means, in words for a person
+    optional: bool = False  # True: a row that has no value in the check's column passes it
 
 
 class RecipeHeader(BaseModel):
@@ -69,3 +72,34 @@ class Recipe:
     @property
     def name(self) -> str:
         return self.header.name
+
+
+class PromptItem(Protocol):
+    """What a prompt is made from: an item's own words, all of them foreign text."""
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def ext_id(self) -> str | None: ...
+    @property
+    def title(self) -> str: ...
+    @property
+    def body(self) -> str: ...
+    @property
+    def source(self) -> str: ...
+    @property
+    def board_title(self) -> str: ...
+    @property
+    def parent_title(self) -> str | None: ...
+    @property
+    def parent_body(self) -> str | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """One prompt, ready to be sent."""
+
+    system: str
+    prompt: str
+    prompt_hash: str  # sha256, hex, of the recipe and of what went into it; the same for the same question
+    passages: tuple[Passage, ...]  # those that fitted into the context: the only ones an answer may cite
