@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from interfaces.cli import parse, run
+from interfaces.cli import memory, parse, review, run
 
 
 def register(app: typer.Typer) -> None:
@@ -12,3 +12,5 @@ def register(app: typer.Typer) -> None:
     app.command("demo")(run.demo)
     app.command("report")(run.report)
     app.command("parse")(parse.parse)
+    app.add_typer(review.app, name="review")
+    app.add_typer(memory.app, name="memory")

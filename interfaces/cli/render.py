@@ -16,6 +16,8 @@ from models.board import Finding, ParsedBoard, ParsedItem
 from models.enums import Declared
 
 if TYPE_CHECKING:
+    from models.review import OpenReview, ReviewCase
+    from tasks.remember import Hit
     from tasks.report import Report
 
 MARKS = {
@@ -121,3 +123,87 @@ def run_summary(report: Report) -> Group:
     if report.waiting:
         lines.append(Text(f"{len(report.waiting)} items wait for a person: penstock review list", "yellow"))
     return Group(*lines)
+
+
+def review_table(reviews: Iterable[OpenReview]) -> Table:
+    table = Table(show_edge=False, pad_edge=False)
+    table.add_column("Review", justify="right", style="bold")
+    table.add_column("What", overflow="fold", ratio=3)
+    table.add_column("Where", overflow="fold", ratio=2)
+    table.add_column("Error")
+    table.add_column("Why", overflow="fold", ratio=4)
+    for review in reviews:
+        table.add_row(
+            str(review.id),
+            Text(shorten(review.title, 80)),
+            Text(clean(review.place)),
+            review.error_type,
+            Text(shorten(review.reason, 160)),
+        )
+    return table
+
+
+def review_case(case: ReviewCase) -> Group:
+    """All that a person needs to decide one review."""
+    review = case.review
+    parts: list[Text | Table] = [
+        Text(f"Review {review.id}: {clean(review.title)}", "bold"),
+        Text(f"{review.kind} {clean(review.place)}  {review.error_type}", "cyan"),
+    ]
+    if case.body:
+        parts.append(Text(printable(case.body)))
+    parts.append(Text(f"Why: {printable(review.reason)}", "yellow"))
+    if case.details.get("simulated"):
+        parts.append(Text("The proposal is SIMULATED: no model wrote it.", "red"))
+    parts.append(
+        Text(f"\nProposal:\n{printable(review.proposal)}" if review.proposal else "\nThere is no proposal.")
+    )
+    if review.patch_path:
+        parts.append(Text(f"Patch: {review.patch_path}", "cyan"))
+    for citation in case.details.get("citations") or []:
+        parts.append(
+            Text(f"  [{clean(str(citation.get('cite')))}] {shorten(str(citation.get('quote', '')))}")
+        )
+    if case.history:
+        table = Table(title="\nAttempts", title_justify="left", show_edge=False, pad_edge=False)
+        for name in ("#", "Model", "Outcome", "Error", "What happened"):
+            table.add_column(name, overflow="fold")
+        for entry in case.history:
+            model = f"{entry.model} (simulated)" if entry.simulated else entry.model
+            table.add_row(
+                str(entry.number),
+                Text(clean(model)),
+                entry.outcome,
+                entry.error_type or "",
+                Text(shorten(entry.error or entry.answer or "", 200)),
+            )
+        parts.append(table)
+    if case.decision:
+        parts.append(
+            Text(
+                f"\nDecided: {case.decision} by {case.decided_by}, {case.decided_at:%Y-%m-%d %H:%M}", "green"
+            )
+        )
+        if case.note:
+            parts.append(Text(f"Note: {printable(case.note)}"))
+    else:
+        parts.append(Text(f"\npenstock review accept|edit|retry|reject {review.id}", "bright_black"))
+    return Group(*parts)
+
+
+def hits(found: Iterable[Hit]) -> Table:
+    table = Table(show_edge=False, pad_edge=False, show_lines=True)
+    table.add_column("Score", justify="right")
+    table.add_column("Where", overflow="fold", ratio=2)
+    table.add_column("What", overflow="fold", ratio=5)
+    for hit in found:
+        where = Text(clean(hit.cite), "bold").append(f"\n{hit.kind}", "cyan")
+        if hit.heading:
+            where.append(f"\n{shorten(hit.heading, 60)}", "bright_black")
+        table.add_row(f"{hit.score:.3f}", where, Text(printable(hit.text)))
+    return table
+
+
+def printable(text: str | None) -> str:
+    """Several lines without control characters."""
+    return re.sub(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", " ", text or "")
