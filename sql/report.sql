@@ -57,3 +57,6 @@ select id, started_at, finished_at, state, board_ids, backend, endpoint, model, 
 -- name: ready_groups
 select recipe, priority, count(*) from item
  where ready and board_id = any(%(boards)b::bigint[]) group by recipe, priority order by priority, recipe
+
+-- name: latest_run
+select id, board_ids from run where %(id)s::text is null or id::text = %(id)s order by started_at desc limit 1

@@ -42,7 +42,7 @@ def dry_run(config: Settings, paths: list[str], dialect: str | None) -> None:
     for recipe, priority, count in ready:
         table.add_row(recipe, str(priority), str(count), str(-(-count // size)))
     console().print(table)
-    counts = Counter(dict(later))
+    counts: Counter[int] = Counter(dict(later))
     console().print(
         f"{counts[1]} items are ready now, {counts[0]} wait for others. Nothing was stored, no model was called."
     )

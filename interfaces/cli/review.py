@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import click
 import typer
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     import psycopg
 
     from models.enums import Decision
+    from models.review import Decided
 
 app = typer.Typer(
     no_args_is_help=True, help="What waits for a person: list, show, accept, edit, retry, reject."
@@ -93,7 +95,7 @@ def edit(
             raise InputError(f"{file} can't be read as text: {error}. Name a UTF-8 file.") from error
     if text is None:
         case = _ask(lambda connection: read(connection, number))
-        text = typer.edit(case.review.proposal or "", extension=".md")
+        text = click.edit(case.review.proposal or "", extension=".md")
         if text is None:
             raise InputError("The editor closed without saving; nothing was decided.")
     _decide([number], Decision.EDIT, text, note, go_on)
@@ -140,11 +142,11 @@ def _decide(numbers: list[int], decision: Decision, text: str | None, note: str 
 
     released = 0
     for number in numbers:
-        decided = _ask(
-            lambda connection, number=number: decide(
-                connection, number, decision, text=text, note=note, by=getpass.getuser()
-            )
-        )
+
+        def one(connection: psycopg.AsyncConnection[Any], number: int = number) -> Awaitable[Decided]:
+            return decide(connection, number, decision, text=text, note=note, by=getpass.getuser())
+
+        decided = _ask(one)
         released += decided.released
         console().print(f"[bold]{number}[/] {decision}: ", end="")
         console().print(decided.title, markup=False, overflow="ellipsis", no_wrap=True)

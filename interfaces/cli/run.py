@@ -79,11 +79,11 @@ def report(
     from interfaces.cli.opening import opened
     from interfaces.cli.render import console
     from models.errors import InputError
+    from sql.statements import statement
     from tasks import report as reports
 
     with opened() as (_, database), database.connect() as connection:
-        query = "select id, board_ids from run where %(id)s::text is null or id::text = %(id)s order by started_at desc limit 1"
-        row = connection.execute(query, {"id": run_id}).fetchone()
+        row = connection.execute(statement("report.latest_run"), {"id": run_id}).fetchone()
         if row is None:
             raise InputError(f"There is no run {run_id or 'yet'}. `penstock run PATH` makes one.")
         found = reports.build(connection, row[1], run_id=row[0])
@@ -125,20 +125,21 @@ def _pipeline(
                     try:
                         asyncio.run(pipeline(paths, dialect, backend, str(out), pools=pools, run_id=run_id))
                     except PenstockError as error:
-                        _show(database, run_id, out, config)
+                        _show(database, run_id, out)
                         raise error
-                return _show(database, run_id, out, config)
+                return _show(database, run_id, out)
     finally:
         status.stop()
 
 
-def _show(database: Database, run_id: uuid.UUID, out: Path, config: Settings) -> Report:
+def _show(database: Database, run_id: uuid.UUID, out: Path) -> Report:
     from interfaces.cli.render import console, run_summary
+    from sql.statements import statement
     from tasks import report as reports
 
     with database.connect() as connection:
-        row = connection.execute("select board_ids from run where id = %s", [run_id]).fetchone()
-        found = reports.build(connection, row[0] if row else [], run_id=run_id)
+        row = connection.execute(statement("report.latest_run"), {"id": str(run_id)}).fetchone()
+        found = reports.build(connection, row[1] if row else [], run_id=run_id)
     console().print(run_summary(found))
     console().print(f"Report: [bold]{out / 'report.md'}[/] and {out / 'report.json'}")
     return found
