@@ -48,11 +48,12 @@ class OpenAIBackend:
 
     async def answer(self, request: ModelRequest, deadline: float) -> ModelAnswer:
         least = replies.check_fits(request, self.url)
-        dialect = self._dialect
+        dialect = known = self._dialect
         while True:
             reply = await self._http.post("/chat/completions", self._payload(request, dialect), deadline)
             if reply.status == 200:
-                self._dialect = dialect  # remembered only once it worked
+                if dialect is not known:
+                    self._dialect = dialect  # remembered only once it worked
                 break
             error = self._http.failure(reply, request.model)
             adapted = (

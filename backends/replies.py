@@ -197,8 +197,8 @@ def check_fits(request: ModelRequest, url: str) -> int:
 
     Some servers cut a long prompt in silence and others have no limit and exhaust memory, so it is not sent.
     """
-    if len(request.system) + len(request.prompt) <= request.context_tokens and len(request.prompt) < 512:
-        return 0  # a token has one character at least, and `was_cut` does not judge short prompts
+    if len(request.system) + len(request.prompt) < 2 * SHORT:
+        return 0  # too short to be judged, whatever it says; SHORT is below any context
     least = least_tokens(request.system) + least_tokens(request.prompt)
     if least > request.context_tokens:
         raise ModelCallError(
