@@ -305,7 +305,9 @@ class Node(SQLModel, table=True):
             postgresql_ops={"embedding": "halfvec_cosine_ops"},
             postgresql_where=sa.text("indexed and superseded_at is null"),
         ),
-        sa.Index("node_tsv", "tsv", postgresql_using="gin", postgresql_where=sa.text("superseded_at is null")),
+        sa.Index(
+            "node_tsv", "tsv", postgresql_using="gin", postgresql_where=sa.text("superseded_at is null")
+        ),
         sa.Index("node_recent", "id", postgresql_where=sa.text("not indexed and superseded_at is null")),
         sa.Index("node_board", "board_id", postgresql_where=sa.text("superseded_at is null")),
         sa.Index("node_result", "result_id", postgresql_where=sa.text("superseded_at is null")),
@@ -319,7 +321,8 @@ class Node(SQLModel, table=True):
     tsv: Any = Field(
         default=None,
         sa_column=sa.Column(
-            TSVECTOR, sa.Computed("to_tsvector('russian'::regconfig, (heading || ' '::text) || text)")
+            TSVECTOR,
+            sa.Computed("to_tsvector('russian'::regconfig, (heading || ' '::text) || text)", persisted=True),
         ),
     )
     embedding: Any = Field(sa_column=sa.Column(HALFVEC(EMBEDDING_DIMENSIONS), nullable=False))

@@ -99,6 +99,10 @@ def migrate(database: Database) -> None:
             connection.commit()
         except psycopg.Error as error:
             raise _failed(database, error) from None
+        except sqlalchemy.exc.DBAPIError as error:  # of Alembic's own statements
+            if not isinstance(error.orig, psycopg.Error):
+                raise
+            raise _failed(database, error.orig) from None
 
 
 def execute_beside(python_file: str) -> None:
