@@ -1,0 +1,68 @@
+"""What a benchmark gives back and how it is shown and kept.
+
+A benchmark is a module of this folder with `def run(quick: bool) -> list[Figure]`. Ratios are taken within one run
+on one machine; a figure in the docs comes from bench/results/<name>.json and carries its command.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+RESULTS = Path(__file__).parent / "results"
+PEERS = Path(__file__).parent / ".peers"
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One measured number. `goal` in words, for example ">= 20"; None where it is only told."""
+
+    figure: str
+    value: float
+    unit: str
+    goal: str | None = None
+    holds: bool | None = None
+
+
+def at_least(figure: str, value: float, unit: str, goal: float) -> Figure:
+    return Figure(figure, value, unit, f">= {goal:g}", value >= goal)
+
+
+def under(figure: str, value: float, unit: str, goal: float) -> Figure:
+    return Figure(figure, value, unit, f"< {goal:g}", value < goal)
+
+
+def told(figure: str, value: float, unit: str) -> Figure:
+    return Figure(figure, value, unit)
+
+
+def show(name: str, figures: list[Figure]) -> None:
+    table = Table(title=f"bench {name}", title_justify="left")
+    for column in ("Figure", "Value", "Unit", "Goal", "Holds"):
+        table.add_column(column, justify="right" if column == "Value" else "left")
+    for one in figures:
+        holds = "" if one.holds is None else "yes" if one.holds else "NO"
+        table.add_row(one.figure, f"{one.value:,.2f}", one.unit, one.goal or "", holds)
+    Console(width=max(100, Console().width)).print(table)
+
+
+def keep(name: str, figures: list[Figure], quick: bool) -> Path:
+    """Write bench/results/<name>.json (with .quick where shortened): rows of figure, value, unit, goal, holds, command."""
+    RESULTS.mkdir(exist_ok=True)
+    command = f"make bench NAME={name}" + (" QUICK=1" if quick else "")
+    rows = [asdict(one) | {"value": round(one.value, 4), "command": command} for one in figures]
+    path = RESULTS / f"{name}{'.quick' if quick else ''}.json"
+    machine = {"python": platform.python_version(), "cores": os.cpu_count(), "system": platform.system()}
+    path.write_text(json.dumps({"machine": machine, "rows": rows}, indent=2) + "\n", encoding="utf-8")
+    return path
+
+
+def say(words: str) -> None:
+    sys.stderr.write(f"  {words}\n")
