@@ -6,7 +6,7 @@ import re
 
 from sources.document import Document
 from sources.structure import settle
-from sources.tables import read_tables, work_items
+from sources.tables import read_tables, work_column, work_items
 from sources.walk import Grammar, Outline, walk
 
 NAME = "checklist"
@@ -18,10 +18,7 @@ def score(document: Document) -> float:
     """0.6 when a table of the text holds work; a to-do list with a table beside it is read whole that way."""
     if not _TABLE.search(document.text):
         return 0.0
-    before = len(document.findings)
-    found = bool(work_items(document, read_tables(document)))
-    del document.findings[before:]
-    return 0.6 if found else 0.0
+    return 0.6 if any(work_column(table) is not None for table in read_tables(document)) else 0.0
 
 
 def parse(document: Document) -> Outline:

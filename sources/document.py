@@ -15,9 +15,27 @@ _FENCE = re.compile(r"(?:(?:[-*+]|\d{1,9}[.)])\s+)*(?:(?P<ticks>`{3,})[^`]*|(?P<
 _LIST = re.compile(r"(?:[-*+•]|\d{1,9}[.)])\s|\[.?\]\s")
 _KEY = re.compile(r"([\w-]+)\s*:\s*(.*)")
 _HEADING = re.compile(r"(#{1,6})\s+(.*)")
-_INVISIBLE = "\ufeff\u200b\u200c\u200d\u2060"
+_INVISIBLE = "\ufeff\u200b\u2060"
 _FRONT_MATTER_LINES = 200
 _WIDE = ("\u2003", "\u3000")  # em space and ideographic space look two columns wide
+
+
+@dataclass(slots=True)
+class Row:
+    line: int
+    cells: list[str]
+
+
+@dataclass(slots=True)
+class Table:
+    line: int
+    section: str
+    header: list[str]
+    rows: list[Row] = field(default_factory=list)
+
+    def column(self, pattern: re.Pattern[str]) -> int | None:
+        """Index of the first column whose whole header matches."""
+        return next((i for i, name in enumerate(self.header) if pattern.fullmatch(name)), None)
 
 
 @dataclass(slots=True)
@@ -29,6 +47,7 @@ class Document:
     front: dict[str, str] = field(default_factory=dict)
     comments: dict[int, list[str]] = field(default_factory=dict)  # by the line they end on
     findings: list[Finding] = field(default_factory=list)
+    tables: list[Table] | None = None  # read once by sources.tables
 
 
 def indent_of(prefix: str) -> int:
@@ -45,17 +64,16 @@ def heading_of(line: str) -> tuple[int, str] | None:
     if not line.startswith("#") and not line.lstrip(" ").startswith("#"):
         return None
     match = _HEADING.match(line.strip())
-    return (
-        (len(match[1]), match[2].rstrip("#").rstrip())
-        if match and len(line) - len(line.lstrip(" ")) < 4
-        else None
-    )
+    if match is None or len(line) - len(line.lstrip(" ")) > 3:
+        return None
+    return len(match[1]), match[2].rstrip("#").rstrip()
 
 
 def read_document(text: str) -> Document:
     raw = text.split("\n")
     if any(mark in text for mark in _INVISIBLE):
-        raw = [line.translate(dict.fromkeys(map(ord, _INVISIBLE))) for line in raw]
+        text = text.translate(dict.fromkeys(map(ord, _INVISIBLE)))
+        raw = text.split("\n")
     document = Document(raw=raw, live=raw, text=text)
     if "```" in text or "~~~" in text or "<!--" in text or ">" in text or text.startswith("---"):
         document.live = list(raw)

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 
 from models.board import ParsedItem
 from models.enums import Declared, Severity
-from sources.document import Document, heading_of
+from sources.document import Document, Row, Table, heading_of
 from sources.issues import read_issues
 from sources.structure import settle
-from sources.tables import Row, Table, plain, read_tables, status_column, work_items
+from sources.tables import plain, read_tables, status_column, work_items
 from sources.vocabulary import status_of
 from sources.walk import Grammar, Outline, walk
 

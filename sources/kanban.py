@@ -23,7 +23,7 @@ _TYPES = "|".join(_KINDS)
 _ID = r"(?:[^\W\d_]\w{0,15}-\d[\w.]{0,60}|\d{1,6}(?:\.\w{1,16}){1,12}|(?:XXX|NNN)[\w.]{0,40})"
 _SEPARATOR = r"(?:\s*[—–:|]\s*|\s+[-?]\s+|\s*$)"  # " ? " is a dash that an editor lost
 _TYPED = re.compile(
-    rf"(?P<type>{_TYPES})\s+(?=\S*\d|XXX|NNN)(?P<id>[^\s—–:|]{{1,80}}?){_SEPARATOR}(?P<title>.*)", re.DOTALL
+    rf"(?P<type>{_TYPES})\s+(?=\S*\d|XXX|NNN)(?P<id>[\w.#/+@-]{{1,80}}?){_SEPARATOR}(?P<title>.*)", re.DOTALL
 )
 _SPACED = re.compile(rf"(?P<type>{_TYPES})\s+(?P<id>{_ID})\s+(?P<title>.*)", re.DOTALL)
 _UNTYPED = re.compile(rf"(?P<id>{_ID}){_SEPARATOR}(?P<title>.*)", re.DOTALL)

@@ -51,7 +51,9 @@ def expand(paths: Sequence[str]) -> list[Origin]:
             for path in _expand_one(given):
                 found.setdefault(os.path.realpath(path), Origin(str(path), path))
         except (OSError, ValueError) as error:
-            raise SourceError(f"{given!r}: {_reason(error)}. Check the path and its permissions.") from error
+            raise SourceError(
+                f"{_shown(given)}: {_reason(error)}. Check the path and its permissions."
+            ) from error
     return list(found.values())
 
 
@@ -73,6 +75,10 @@ def read(origin: Origin, max_bytes: int = DEFAULT_MAX_BYTES) -> bytes:
     return data
 
 
+def _shown(given: str) -> str:
+    return given if given.isprintable() else repr(given)
+
+
 def _reason(error: OSError | ValueError) -> str:
     return (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
 
@@ -82,12 +88,14 @@ def _expand_one(given: str) -> list[Path]:
     if path.is_dir():
         files = list(_walk(path))
         if not files:
-            raise SourceError(f"{given}: the folder has no {', '.join(sorted(SUFFIXES))} file to read.")
+            raise SourceError(
+                f"{_shown(given)}: the folder has no {', '.join(sorted(SUFFIXES))} file to read."
+            )
         return files
     if path.exists():
         if not stat.S_ISREG(path.stat().st_mode) and not str(path).startswith(_PIPES):
             raise SourceError(
-                f"{given}: not a regular file. Give a file, a folder, a glob, or - for standard input."
+                f"{_shown(given)}: not a regular file. Give a file, a folder, a glob, or - for standard input."
             )
         return [path]
     if glob.has_magic(given):
@@ -97,7 +105,7 @@ def _expand_one(given: str) -> list[Path]:
             match for match in matches if match.is_file() and (named or match.suffix.lower() in SUFFIXES)
         ]
         if not files:
-            raise SourceError(f"{given}: no file matches. Check the pattern; ** goes into folders.")
+            raise SourceError(f"{_shown(given)}: no file matches. Check the pattern; ** goes into folders.")
         return files
     raise SourceError(
         f"{given}: no such file or folder. Check the path; quote a glob to have it expanded here."

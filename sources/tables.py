@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 
 from models.board import Finding, ParsedItem
 from models.enums import Declared, Severity
-from sources.document import Document, heading_of
+from sources.document import Document, Row, Table, heading_of
 from sources.vocabulary import status_of
 
 _DASHES = re.compile(r":?-+:?")
@@ -27,27 +26,12 @@ _WORK = re.compile(
 _OWNER = re.compile(r"(?:кто|who|owner|владелец|ответственный|assignee|исполнитель)\W*", re.IGNORECASE)
 
 
-@dataclass(slots=True)
-class Row:
-    line: int
-    cells: list[str]
-
-
-@dataclass(slots=True)
-class Table:
-    line: int
-    section: str
-    header: list[str]
-    rows: list[Row] = field(default_factory=list)
-
-    def column(self, pattern: re.Pattern[str]) -> int | None:
-        """Index of the first column whose whole header matches."""
-        return next((i for i, name in enumerate(self.header) if pattern.fullmatch(name)), None)
-
-
 def read_tables(document: Document) -> list[Table]:
     """All tables of the live lines. A row with more or fewer cells than the header is a finding `row_width`."""
+    if document.tables is not None:
+        return document.tables
     tables: list[Table] = []
+    document.tables = tables
     section, table = "", None
     live = document.live
     for index, line in enumerate(live):
@@ -104,22 +88,30 @@ def status_column(table: Table) -> int | None:
     return table.column(_STATUS)
 
 
+def work_column(table: Table) -> int | None:
+    """Index of the column that says what is to be done; None for a table that is documentation."""
+    number, status = table.column(_NUMBER), status_column(table)
+    title = next((i for i in range(len(table.header)) if i not in (number, status)), None)
+    if title is None or not table.rows:
+        return None
+    work = bool(_CHECK.search(table.header[title]) or _WORK.search(table.header[title]))
+    if status is None:
+        return title if work and number is not None else None
+    # "Service | Status" with "running" says how things are, not what is to be done
+    return title if work or _mostly_statuses(table, status) else None
+
+
 def work_items(document: Document, tables: list[Table]) -> list[ParsedItem]:
     """The rows that are work: of tables with a status column (kind `plan`), and of numbered tables of checks or
     tasks (kind `check`), which are to do where no status says otherwise. Other tables are documentation."""
     items: list[ParsedItem] = []
     used: set[str] = set()
     for index, table in enumerate(tables, 1):
+        title = work_column(table)
+        if title is None:
+            continue
         number, status = table.column(_NUMBER), status_column(table)
-        title = next((i for i in range(len(table.header)) if i not in (number, status)), None)
-        if title is None or not table.rows:
-            continue
         checks = bool(_CHECK.search(table.header[title]))
-        work = checks or bool(_WORK.search(table.header[title]))
-        if status is None and not (work and number is not None):
-            continue
-        if status is not None and not work and not _mostly_statuses(table, status):
-            continue  # "Service | Status" with "running" says how things are, not what is to be done
         for row in table.rows:
             item = _item(document, table, row, title, number, status)
             if item is None:
@@ -164,12 +156,12 @@ def _item(
         if _OWNER.fullmatch(header):
             labels["owner"] = plain(cell)
         body.append(f"{header}: {cell}")
-    ext_id = plain(row.cells[number])[:80] or None if number is not None else None
+    ext_id = plain(row.cells[number])[:80] if number is not None else ""
     return ParsedItem(
         line=row.line,
         title=name,
         status=declared,
-        ext_id=ext_id,
+        ext_id=ext_id if ext_id and ext_id.isprintable() else None,
         body="\n".join(body),
         labels=labels,
         explicit_status=status is not None,

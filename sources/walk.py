@@ -24,6 +24,7 @@ _DETAIL = re.compile(r"\**(?P<key>[^\W\d][\w ]{1,20}?)\**\s*:\s*\**\s*(?P<value>
 _NEEDS = re.compile(
     r"[(\[;,—–]\s*(?:depends on|blocked by|зависит от)\b:?\s*(?P<ids>[^()\[\]]+)", re.IGNORECASE
 )
+_NEEDS_WORDS = ("epends on", "locked by", "ависит от")
 _REFERENCE = re.compile(
     r"(?:[^\W_]+-)?#?\d[\w.]*\w|#?\d+|[A-ZА-Я][A-ZА-Я0-9]*-[\w.]*\w|line:\d+", re.IGNORECASE
 )
@@ -180,7 +181,7 @@ class _Walk:
         self._push(indent, item)
         if "P" in title and (priority := _INLINE_PRIORITY.search(title)):
             item.priority = int(priority[1])
-        if ("n " in title or "т " in title or "y " in title) and (needs := _NEEDS.search(title)):
+        if any(word in title for word in _NEEDS_WORDS) and (needs := _NEEDS.search(title)):
             item.needs.extend(references(needs["ids"]) or ())
         self.grammar.item(item, self.outline)
         return True
