@@ -65,7 +65,8 @@ def _header(text: str, path: str) -> RecipeHeader:
     try:
         header = RecipeHeader.model_validate(values)
     except ValidationError as error:
-        problem = error.errors(include_url=False)[0]
+        # A mistyped key explains why the right one is missing, so it goes first.
+        problem = min(error.errors(include_url=False), key=lambda found: found["type"] != "extra_forbidden")
         where = ".".join(str(part) for part in problem["loc"])
         message = problem["msg"]
         if problem["type"] == "extra_forbidden":

@@ -117,7 +117,7 @@ def check_rules(recipe: Recipe, reads: Sequence[Read], engine: Engine) -> Ruled:
         if not read.ok("transport", "shape"):
             # What is no answer has nothing that a rule could speak of; its rules would repeat that in odd words.
             row_failures[:] = [found for found in row_failures if found.error_type is ErrorType.CHECK_CRASHED]
-    return Ruled(failures, _summary(recipe, reads, outcomes))
+    return Ruled(failures, _summary(recipe, reads, outcomes, failed=any(failures)))
 
 
 def _twins(reads: Sequence[Read]) -> list[list[Failure]]:
@@ -213,7 +213,7 @@ def _name(check: Check) -> str:
 
 
 def _summary(
-    recipe: Recipe, reads: Sequence[Read], outcomes: Sequence[Outcome], crash: str = ""
+    recipe: Recipe, reads: Sequence[Read], outcomes: Sequence[Outcome], crash: str = "", failed: bool = False
 ) -> dict[str, Any]:
     failed = Counter(layer for read in reads for layer in {failure.layer for failure in read.failures})
     summary: dict[str, Any] = {
@@ -221,7 +221,7 @@ def _summary(
         "recipe_hash": recipe.hash,
         "rows": len(reads),
         "failed_before": dict(failed),  # rows by the layer that failed them before the rules
-        "success": not crash and all(outcome.success for outcome in outcomes),
+        "success": not crash and not failed and all(outcome.success for outcome in outcomes),
         "expectations": [outcome.as_json() for outcome in outcomes],
     }
     if crash:
