@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from interfaces.cli import memory, parse, review, run
+from interfaces.cli import db, docs, memory, parse, review, run, services, simulate
 
 
 def register(app: typer.Typer) -> None:
@@ -14,3 +14,11 @@ def register(app: typer.Typer) -> None:
     app.command("parse")(parse.parse)
     app.add_typer(review.app, name="review")
     app.add_typer(memory.app, name="memory")
+    app.add_typer(docs.app, name="docs")
+    app.command("up")(services.up)
+    app.command("down")(services.down)
+    app.command("status")(services.status)
+    app.command("backends")(services.backends)
+    app.add_typer(db.app, name="db")
+    passing = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+    app.command("simulate", context_settings=passing)(simulate.simulate)
