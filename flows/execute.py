@@ -10,7 +10,7 @@ from prefect.artifacts import acreate_progress_artifact, acreate_table_artifact,
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 
-import backends
+from backends.registry import choose, make
 from flows.opening import opened
 from models.calls import Passage
 from models.recipe import Recipe, Rendered
@@ -50,10 +50,10 @@ async def execute(backend: str = "auto", boards: list[int] | None = None) -> dic
     logger = get_run_logger()
     validate.warm_up()
     async with opened() as (config, db):
-        endpoint, probe = await backends.choose(config, backend)
-        model = endpoint.model or probe.models[0].name
+        endpoint, probe = await choose(config, backend)
+        model = endpoint.model or ""
         logger.info("Backend %s at %s: %s. Model %s.", endpoint.backend, endpoint.url, probe.detail, model)
-        server = backends.make(endpoint)
+        server = make(endpoint)
         try:
             tally = await drain(
                 db,

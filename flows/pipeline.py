@@ -14,7 +14,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.deployments.flow_runs import arun_deployment
 from prefect.runtime import flow_run
 
-import backends
+from backends.registry import choose
 from flows.decompose import decompose
 from flows.execute import execute
 from flows.ingest import ingest
@@ -57,8 +57,8 @@ async def pipeline(
         await _store(db, "report.start_run", id=run, params=orjson.dumps({"board": board}).decode())
         boards: list[int] = []
         try:
-            endpoint, probe = await backends.choose(config, backend or config.backend)
-            model = endpoint.model or probe.models[0].name
+            endpoint, probe = await choose(config, backend or config.backend)
+            model = endpoint.model or ""
             logger.info("Backend %s at %s: %s.", endpoint.backend, endpoint.url, probe.detail)
             ingested = await asyncio.to_thread(ingest, [board] if isinstance(board, str) else board, dialect)
             boards = [delta["board_id"] for delta in ingested]

@@ -29,15 +29,35 @@ def main() -> None:
     except PenstockError as error:
         complain(str(error))
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        complain("Stopped. What was accepted is kept; the same command goes on from there.")
-        sys.exit(130)
     except BrokenPipeError:
         # The reader of our output went away (`penstock ... | head`): not an error of ours.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except Exception as error:  # noqa: BLE001  a person gets a sentence, the traceback goes to a file
+        complain(unexpected(error))
+        sys.exit(1)
+    except KeyboardInterrupt:
+        complain("Stopped. What was accepted is kept; the same command goes on from there.")
+        sys.exit(130)
 
 
 def complain(message: str) -> None:
     """One sentence on standard error."""
     typer.secho(f"penstock: {message}", err=True, fg=typer.colors.RED)
+
+
+def unexpected(error: Exception) -> str:
+    """An error outside the tree is a bug of ours: keep its traceback and say where."""
+    import tempfile
+    import traceback
+
+    text = "".join(traceback.format_exception(error))
+    with tempfile.NamedTemporaryFile(
+        "w", prefix="penstock-error-", suffix=".txt", delete=False, encoding="utf-8"
+    ) as file:
+        file.write(text)
+    first = (str(error).strip().splitlines() or [""])[0]
+    return (
+        f"Something went wrong that should not: {type(error).__name__}: {first}. What was accepted is kept. "
+        f"The details are in {file.name}; please report them."
+    )

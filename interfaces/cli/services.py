@@ -56,7 +56,7 @@ def backends(json: Json = False) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from backends import choose, find
+    from backends.registry import choose, find
     from interfaces.cli.render import clean, console
     from models.settings import settings
 
