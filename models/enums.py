@@ -84,6 +84,8 @@ class ErrorType(StrEnum):
     CHECK_CRASHED = "check_crashed"
     # not an error: the recipe always asks a person
     HUMAN_ONLY = "human_only"
+    # not an error of a try: the board lets items wait for one another, and a person says which goes first
+    CYCLE = "cycle"
 
     @property
     def charged(self) -> bool:

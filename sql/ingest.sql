@@ -1,0 +1,170 @@
+-- Boards and what they say of their items. Owner: tasks/ingest.
+-- status: models.enums.Status (0 pending, 1 ready, 2 running, 3 waiting, 4 done, 5 failed, 6 cancelled, 7 skipped).
+
+-- name: lock
+-- One ingest or decompose of a board at a time. Taken before any row, and before the frontier's lock.
+select pg_advisory_xact_lock(hashtextextended('penstock.board:' || %(source)s, 0))
+
+-- name: board
+select id, sha256, dialect, validation from board where source = %(source)s
+
+-- name: keep_board
+-- Whatever was written, needs and recipes have to be looked at anew.
+insert into board (source, dialect, encoding, title, sha256, validation)
+values (%(source)s, %(dialect)s, %(encoding)s, %(title)s, %(sha256)s, %(validation)s::jsonb)
+on conflict (source) do update
+   set dialect = excluded.dialect, encoding = excluded.encoding, title = excluded.title, sha256 = excluded.sha256,
+       validation = excluded.validation, decomposed_sha256 = null, ingested_at = now()
+returning id
+
+-- name: stored
+select i.id, i.key, i.parent_id, i.position, s.ext_id, s.kind, s.title, s.declared, s.content_hash, s.origin,
+       s.removed_at is not null
+  from item i join item_source s on s.item_id = i.id
+ where i.board_id = %(board)s and s.origin <> 'split'
+ order by i.position, i.id
+
+-- name: count_items
+select count(*) from item i join item_source s on s.item_id = i.id
+ where i.board_id = %(board)s and s.origin = 'board' and s.removed_at is null
+
+-- name: new_ids
+-- In the board's order: machines and the frontier's index go by id.
+select nextval(pg_get_serial_sequence('item', 'id')) from generate_series(1, %(count)s::int)
+
+-- name: add_items
+with given as (
+  select * from unnest(
+    %(ids)b::bigint[], %(parents)b::bigint[], %(keys)b::uuid[], %(positions)b::int4[], %(statuses)b::int2[],
+    %(priorities)b::int2[], %(ext_ids)b::text[], %(kinds)b::text[], %(titles)b::text[], %(bodies)b::text[],
+    %(lines)b::int4[], %(depths)b::int2[], %(declared)b::text[], %(labels)b::text[], %(needs)b::text[],
+    %(hashes)b::text[], %(origins)b::text[]
+  ) as g(id, parent_id, key, position, status, priority, ext_id, kind, title, body, line, depth, declared, labels,
+         needs, content_hash, origin)
+), added as (
+  insert into item (id, board_id, parent_id, key, position, status, priority) overriding system value
+  select id, %(board)s, parent_id, key, position, status, priority from given
+)
+insert into item_source (item_id, ext_id, kind, title, body, line, depth, declared, labels, needs, content_hash, origin)
+select id, ext_id, kind, title, body, line, depth, declared, labels::jsonb,
+       array(select jsonb_array_elements_text(needs::jsonb)), content_hash, origin
+  from given
+
+-- name: keep_sources
+-- What the board says now; rows that say the same are not written.
+update item_source s
+   set ext_id = g.ext_id, kind = g.kind, title = g.title, body = g.body, line = g.line, depth = g.depth,
+       declared = g.declared, labels = g.labels, needs = g.needs, content_hash = g.content_hash, removed_at = null
+  from (
+    select item_id, ext_id, kind, title, body, line, depth, declared, labels::jsonb as labels,
+           array(select jsonb_array_elements_text(needs::jsonb)) as needs, content_hash
+      from unnest(
+        %(ids)b::bigint[], %(ext_ids)b::text[], %(kinds)b::text[], %(titles)b::text[], %(bodies)b::text[],
+        %(lines)b::int4[], %(depths)b::int2[], %(declared)b::text[], %(labels)b::text[], %(needs)b::text[],
+        %(hashes)b::text[]
+      ) as u(item_id, ext_id, kind, title, body, line, depth, declared, labels, needs, content_hash)
+  ) g
+ where s.item_id = g.item_id
+   and (s.ext_id, s.kind, s.title, s.body, s.line, s.depth, s.declared, s.labels, s.needs, s.content_hash, s.removed_at)
+       is distinct from
+       (g.ext_id, g.kind, g.title, g.body, g.line, g.depth, g.declared, g.labels, g.needs, g.content_hash, null::timestamptz)
+
+-- name: lock_items
+-- Everything that will be written, in the order of ids, so that two writers can't wait for one another.
+select count(*) from (
+  select i.id
+    from item i
+    left join unnest(%(ids)b::bigint[], %(parents)b::bigint[], %(positions)b::int4[], %(priorities)b::int2[])
+              as g(id, parent_id, position, priority) using (id)
+   where i.board_id = %(board)s and (i.id = any(%(ids)b::bigint[]) or i.id = any(%(touched)b::bigint[]))
+     and (i.id = any(%(touched)b::bigint[])
+          or (i.parent_id, i.position, i.priority) is distinct from (g.parent_id, g.position, g.priority))
+   order by i.id for no key update of i
+) locked
+
+-- name: place_items
+update item i set parent_id = g.parent_id, position = g.position, priority = g.priority
+  from unnest(%(ids)b::bigint[], %(parents)b::bigint[], %(positions)b::int4[], %(priorities)b::int2[])
+       as g(id, parent_id, position, priority)
+ where i.id = g.id
+   and (i.parent_id, i.position, i.priority) is distinct from (g.parent_id, g.position, g.priority)
+
+-- name: close_reviews
+-- What a person was asked is no longer the question. The row stays as history.
+update review set decision = 'superseded', note = 'the board changed', decided_by = 'penstock', decided_at = now()
+ where item_id = any(%(ids)b::bigint[]) and decided_at is null
+
+-- name: forget_rejections
+-- A person's "no" was about the old content.
+update review set details = details || '{"superseded": true}'
+ where item_id = any(%(ids)b::bigint[]) and decision = 'reject'
+
+-- name: transition
+-- redo: the work is another now. reshape: it has children now, or none any more. close, reopen: the board says so. restore: back on the board. remove: gone from it.
+-- Clearing the lease fences off what a drain still has in flight: its report is for the old content.
+update item i
+   set status = case g.action when 'redo' then g.fresh when 'reshape' then g.fresh when 'restore' then g.fresh when 'reopen' then 0
+                              when 'close' then 7 when 'remove' then case i.status when 4 then 4 else 6 end end,
+       parent_id = case g.action when 'remove' then null else i.parent_id end,
+       ready = false, lease = null, attempts = 0, recipe = null, run_after = now()
+  from unnest(%(ids)b::bigint[], %(actions)b::text[], %(fresh)b::int2[]) as g(id, action, fresh)
+ where i.id = g.id
+   and case g.action
+         when 'close' then i.status in (0, 1, 2, 3, 5)
+         when 'reopen' then i.status in (4, 7)
+         when 'restore' then i.status = 6
+              and not exists (select from review r where r.item_id = i.id and r.decision = 'reject'
+                                and not r.details ? 'superseded')
+         else true
+       end
+returning i.id, i.status
+
+-- name: supersede_results
+update result set superseded_at = now() where item_id = any(%(ids)b::bigint[]) and superseded_at is null
+
+-- name: mark_removed
+update item_source set removed_at = now() where item_id = any(%(ids)b::bigint[]) and removed_at is null
+
+-- name: drop_splits
+-- Parts that a model made of an item whose work is another now, or no longer wanted.
+with recursive below as (
+  select i.id from item i join item_source s on s.item_id = i.id
+   where i.parent_id = any(%(ids)b::bigint[]) and s.origin = 'split'
+  union all
+  select i.id from item i join below b on i.parent_id = b.id
+), gone as (
+  update item_source s set removed_at = now() from below b where s.item_id = b.id and s.removed_at is null
+)
+update item i set status = case i.status when 4 then 4 else 6 end, parent_id = null, ready = false, lease = null
+  from below b where i.id = b.id
+returning i.id
+
+-- name: move_splits
+-- Parts stand where the item stands that they are parts of.
+with recursive below as (
+  select c.id, p.position, ps.line, 1 as level
+    from item_source s join item c on c.id = s.item_id join item p on p.id = c.parent_id
+    join item_source ps on ps.item_id = p.id
+   where c.board_id = %(board)s and s.origin = 'split' and ps.origin <> 'split'
+  union all
+  select c.id, b.position, b.line, b.level + 1 from below b join item c on c.parent_id = b.id where b.level < 8
+), lines as (
+  update item_source s set line = b.line from below b where s.item_id = b.id and s.line <> b.line
+)
+update item i set position = b.position from below b where i.id = b.id and i.position <> b.position
+
+-- name: drop_findings
+delete from finding where board_id = %(board)s and stage = any(%(stages)b::text[])
+
+-- name: add_findings
+insert into finding (board_id, stage, code, severity, line, message)
+select %(board)s, stage, code, severity, line, message
+  from unnest(%(stages)b::text[], %(codes)b::text[], %(severities)b::text[], %(lines)b::int4[], %(messages)b::text[])
+       as f(stage, code, severity, line, message)
+
+-- name: findings
+select code, severity, line, message from finding
+ where board_id = %(board)s and stage = any(%(stages)b::text[]) order by id
+
+-- name: advance_board
+select penstock_advance_board(%(board)s)

@@ -1,0 +1,6 @@
+"""Decompose: a board's structure becomes a graph of what waits for what."""
+
+from tasks.decompose.board import Decomposition, decompose_board
+from tasks.decompose.split import apply_split, split_problem
+
+__all__ = ["Decomposition", "apply_split", "decompose_board", "split_problem"]

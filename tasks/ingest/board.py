@@ -1,0 +1,287 @@
+"""Store a parsed board: one transaction, a handful of statements however large it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+import psycopg
+from psycopg.rows import TupleRow
+
+from models.board import Finding, ParsedBoard
+from models.enums import Declared, Severity, Status
+from models.errors import ServiceError
+from sql.statements import statement
+from tasks.ingest.identity import Stored, identify, out_of_order
+from tasks.ingest.rows import BOARD, Row, Rows, board_rows
+from tasks.validate import TableVerdict, check_items
+
+STAGES = ["parse", "ingest"]
+CHECK_CRASHED = "check_crashed"
+
+Connection = psycopg.Connection[TupleRow]
+
+
+@dataclass(slots=True)
+class Delta:
+    """What one ingest changed, in items of the board. An item can be counted as changed and as moved."""
+
+    board_id: int
+    source: str
+    added: int = 0  # new, or back after a removal
+    changed: int = 0  # title, body or kind: its work begins anew
+    moved: int = 0  # other parent or other place among its siblings
+    removed: int = 0
+    status_changed: int = 0  # only what the board declares of it
+    unchanged: int = 0
+    findings: list[Finding] = field(default_factory=list)
+
+    def as_json(self) -> dict[str, Any]:
+        counts = ("board_id", "source", "added", "changed", "moved", "removed", "status_changed", "unchanged")
+        return {name: getattr(self, name) for name in counts} | {
+            "findings": [finding.as_json() for finding in self.findings]
+        }
+
+
+def ingest_board(connection: Connection, board: ParsedBoard, *, source: str) -> Delta:
+    """Store a board under `source`, its identity: the absolute path, or "stdin:<hash>" and the like.
+
+    The same bytes again change nothing and give the same findings. After an edit only what was edited changes:
+    an item whose content is another starts anew, also one that runs (its report is then ignored); one that was
+    ticked is skipped, unless Penstock settled it; one that is gone is cancelled and kept, unless it is done; what
+    a person rejected stays so until its content changes. A row that fails the checks is a finding and left out.
+    Safe to call from several processes at once. Raises ServiceError when the checks can't run, psycopg.Error; then
+    nothing was changed.
+    """
+    with connection.transaction():
+        if (same := _same(connection, board, source)) is not None:
+            return same
+    verdict = _checked(board, source)  # seconds on the first call: before the lock
+    rows = board_rows(board, verdict.bad_rows)
+    rows.findings += [
+        Finding(bad.code, Severity.ERROR, bad.line, f"{bad.message} The row was left out.")
+        for bad in verdict.findings
+    ]
+    with connection.transaction():
+        connection.execute(statement("ingest.lock"), {"source": source})
+        if (same := _same(connection, board, source)) is not None:
+            return same
+        return _store(connection, board, source, rows, verdict.validation)
+
+
+def _checked(board: ParsedBoard, source: str) -> TableVerdict:
+    verdict = check_items(
+        [
+            {
+                "title": item.title,
+                "line": item.line,
+                "ordinal": item.ordinal,
+                "status": str(item.status),
+                "priority": item.priority,
+                "depth": item.depth,
+            }
+            for item in board.items
+        ]
+    )
+    # Leaving all rows out would take the whole board for removed.
+    if crash := next((bad for bad in verdict.findings if bad.code == CHECK_CRASHED), None):
+        raise ServiceError(
+            f"{source}: its items can't be checked: {crash.message} Nothing was changed; run this again."
+        )
+    return verdict
+
+
+def _same(connection: Connection, board: ParsedBoard, source: str) -> Delta | None:
+    known = connection.execute(statement("ingest.board"), {"source": source}).fetchone()
+    if known is None or (known[1], known[2]) != (board.sha256, board.dialect):
+        return None
+    scope = {"board": known[0], "stages": STAGES}
+    findings = connection.execute(statement("ingest.findings"), scope)
+    delta = Delta(
+        known[0],
+        source,
+        findings=[Finding(code, Severity(level), line, text) for code, level, line, text in findings],
+    )
+    count = connection.execute(statement("ingest.count_items"), scope).fetchone()
+    delta.unchanged = count[0] if count else 0
+    return delta
+
+
+def _store(
+    connection: Connection, board: ParsedBoard, source: str, rows: Rows, validation: dict[str, Any]
+) -> Delta:
+    kept = connection.execute(
+        statement("ingest.keep_board"),
+        {
+            "source": source,
+            "dialect": board.dialect,
+            "encoding": board.encoding,
+            "title": board.title.replace("\0", ""),
+            "sha256": board.sha256,
+            "validation": orjson.dumps(validation).decode(),
+        },
+    ).fetchone()
+    assert kept is not None
+    board_id = int(kept[0])
+    stored = [Stored(*row) for row in connection.execute(statement("ingest.stored"), {"board": board_id})]
+    partners = identify(rows.rows, stored)
+    delta = Delta(board_id, source, findings=[*board.findings, *rows.findings])
+    actions = _compare(delta, rows.rows, stored, partners)
+
+    new = [row for row in rows.rows if row.item_id is None]
+    old = [row for row in rows.rows if row.item_id is not None]
+    _number(connection, new)
+    places = _places(old)
+    # Reviews before items, as a person's decision locks them; then all items in the order of their ids.
+    connection.execute(statement("ingest.close_reviews"), {"ids": list(actions)})
+    connection.execute(statement("ingest.lock_items"), places | {"board": board_id, "touched": list(actions)})
+    _write_transitions(connection, actions)
+    if new:
+        _add(connection, board_id, new)
+    if old:
+        connection.execute(statement("ingest.keep_sources"), _source_columns(old))
+        connection.execute(statement("ingest.place_items"), places)
+        connection.execute(statement("ingest.move_splits"), {"board": board_id})
+    replace_findings(connection, board_id, {"parse": board.findings, "ingest": rows.findings})
+    connection.execute(statement("ingest.advance_board"), {"board": board_id})
+    return delta
+
+
+def _compare(
+    delta: Delta, rows: Sequence[Row], stored: Sequence[Stored], partners: dict[int, Stored]
+) -> dict[int, tuple[str, int]]:
+    """Count what happened to each item, and say what follows: item id to action and fresh status
+    (sql/ingest.sql, transition)."""
+    actions: dict[int, tuple[str, int]] = {}
+    moved = out_of_order(rows, {key: item for key, item in partners.items() if not item.removed})
+    parents = {item.parent_id for item in stored if not item.removed}
+    for row in rows:
+        counted = int(row.origin == BOARD)
+        item = partners.get(row.item_id) if row.item_id is not None else None
+        if item is None:
+            delta.added += counted
+            continue
+        content = item.content_hash != row.content_hash
+        ticked = item.declared != row.declared
+        action = _action(row, item, content=content, reshaped=row.container != (item.id in parents))
+        if action:
+            actions[item.id] = (action, int(_fresh(row)))
+        if item.removed:
+            delta.added += counted
+            continue
+        same_parent = item.parent_id == row.parent.item_id if row.parent else item.parent_id is None
+        other_place = not same_parent or item.id in moved
+        delta.changed += counted * content
+        delta.moved += counted * other_place
+        delta.status_changed += counted * (ticked and not content)
+        delta.unchanged += counted * (not content and not other_place and not ticked)
+    for item in stored:
+        if not item.removed and item.id not in partners:
+            delta.removed += int(item.origin == BOARD)
+            actions[item.id] = ("remove", int(Status.CANCELLED))
+    return actions
+
+
+def _action(row: Row, item: Stored, *, content: bool, reshaped: bool) -> str | None:
+    if content:
+        return "redo"
+    if item.removed:
+        return "restore"
+    if reshaped:
+        return "reshape"
+    if row.container:
+        return None  # its status is rolled up from its children, whatever the board says of it
+    was_open = Declared(item.declared).is_open
+    if was_open and not row.declared.is_open:
+        return "close"
+    if not was_open and row.declared.is_open:
+        return "reopen"
+    return None
+
+
+def _fresh(row: Row) -> Status:
+    return Status.PENDING if row.container or row.declared.is_open else Status.SKIPPED
+
+
+def _number(connection: Connection, new: Sequence[Row]) -> None:
+    """Ids in the board's order, given here so that one statement can insert parents and children."""
+    if not new:
+        return
+    ids = connection.execute(statement("ingest.new_ids"), {"count": len(new)}).fetchall()
+    # An implied phase has the position of its first item and stands before it.
+    in_order = sorted(new, key=lambda row: (row.position, row.origin == BOARD))
+    for row, (item_id,) in zip(in_order, ids, strict=True):
+        row.item_id = item_id
+
+
+def _write_transitions(connection: Connection, actions: dict[int, tuple[str, int]]) -> None:
+    if not actions:
+        return
+    names, fresh = zip(*actions.values(), strict=True)
+    rows = connection.execute(
+        statement("ingest.transition"), {"ids": list(actions), "actions": list(names), "fresh": list(fresh)}
+    )
+    moved = [row[0] for row in rows]
+    parts = [row[0] for row in connection.execute(statement("ingest.drop_splits"), {"ids": moved})]
+    # Once more, for what was deferred while the first waited for a row.
+    connection.execute(statement("ingest.close_reviews"), {"ids": [*moved, *parts]})
+
+    def those(*wanted: str) -> dict[str, list[int]]:
+        return {"ids": [item_id for item_id in moved if actions[item_id][0] in wanted]}
+
+    connection.execute(statement("ingest.supersede_results"), those("redo", "reshape", "reopen"))
+    connection.execute(statement("ingest.forget_rejections"), those("redo"))
+    connection.execute(statement("ingest.mark_removed"), those("remove"))
+
+
+def _add(connection: Connection, board_id: int, new: Sequence[Row]) -> None:
+    columns = _source_columns(new) | _places(new)
+    columns["keys"] = [row.key for row in new]
+    columns["statuses"] = [int(_fresh(row)) for row in new]
+    columns["origins"] = [row.origin for row in new]
+    connection.execute(statement("ingest.add_items"), columns | {"board": board_id})
+
+
+def _places(rows: Sequence[Row]) -> dict[str, list[Any]]:
+    return {
+        "ids": [row.item_id for row in rows],
+        "parents": [row.parent.item_id if row.parent else None for row in rows],
+        "positions": [row.position for row in rows],
+        "priorities": [row.priority for row in rows],
+    }
+
+
+def _source_columns(rows: Sequence[Row]) -> dict[str, list[Any]]:
+    return {
+        "ids": [row.item_id for row in rows],
+        "ext_ids": [row.ext_id for row in rows],
+        "kinds": [row.kind for row in rows],
+        "titles": [row.title for row in rows],
+        "bodies": [row.body for row in rows],
+        "lines": [row.line for row in rows],
+        "depths": [row.depth for row in rows],
+        "declared": [str(row.declared) for row in rows],
+        "labels": [orjson.dumps(row.labels).decode() for row in rows],
+        "needs": [orjson.dumps(row.needs).decode() for row in rows],
+        "hashes": [row.content_hash for row in rows],
+    }
+
+
+def replace_findings(connection: Connection, board_id: int, by_stage: dict[str, Sequence[Finding]]) -> None:
+    """Put the findings of these stages in the place of what they found before."""
+    flat = [(stage, finding) for stage, findings in by_stage.items() for finding in findings]
+    connection.execute(statement("ingest.drop_findings"), {"board": board_id, "stages": list(by_stage)})
+    if flat:
+        connection.execute(
+            statement("ingest.add_findings"),
+            {
+                "board": board_id,
+                "stages": [stage for stage, _ in flat],
+                "codes": [finding.code for _, finding in flat],
+                "severities": [str(finding.severity) for _, finding in flat],
+                "lines": [finding.line for _, finding in flat],
+                "messages": [finding.message.replace("\0", "") for _, finding in flat],
+            },
+        )
