@@ -23,10 +23,10 @@ URL = "extractive://local"
 MODEL = "extractive"
 
 THRESHOLD = 0.55
-"""Share of the question's weighted words that a sentence, with its passage, must have before it is quoted."""
+"""Share of the question's weighted words that a sentence, with what is around it, must have to be quoted."""
 
 CONTEXT_WEIGHT = 0.5
-"""A word that the passage has (its heading, the sentence before) but the sentence has not counts half."""
+"""A word that the sentence has not, but its heading, its table's head or the sentence before has, counts half."""
 
 BODY_WEIGHT = 0.25
 """A word of the item's body counts this much beside one of its title (the question's first line)."""
@@ -145,14 +145,15 @@ def choose_quotes(question: str, passages: tuple[Passage, ...]) -> list[Quote]:
     asked, asked_title = normalised(question), normalised(title)
     candidates = []
     for passage, found in read:
-        vocabulary = Vocabulary(stem for sentence in found for stem in sentence.stems)
-        around = vocabulary.known(weights)
         for sentence in found:
             if not sentence.states or _echoes(sentence, asked, asked_title):
                 continue
             has = Vocabulary(sentence.stems).known(weights)
+            if not has:
+                continue
+            around = has | Vocabulary(sentence.around).known(weights)
             score = sum(weights[w] * (1.0 if w in has else CONTEXT_WEIGHT) for w in around) / total
-            if has and len(around) >= needed and score >= THRESHOLD:
+            if len(around) >= needed and score >= THRESHOLD:
                 candidates.append(Quote(passage.cite, sentence.text, frozenset(has), score))
     return _distinct(candidates, weights, total)
 

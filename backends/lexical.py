@@ -16,7 +16,10 @@ LONGEST = 600
 class Sentence:
     text: str  # verbatim, a slice of the passage
     stems: frozenset[str]
-    states: bool  # False for headings, questions and task lines: they are context, never evidence
+    states: bool  # False for headings, questions and task lines: they are never evidence
+    around: frozenset[
+        str
+    ]  # the stems of what it is read with: its heading, the sentence before, its table's head
 
 
 _STOP = frozenset(
@@ -29,7 +32,7 @@ _STOP = frozenset(
 _WORD = re.compile(r"[^\W_]+")
 _SPACELESS = re.compile("[\u3040-\u30ff\u3400-\u9fff\u0e00-\u0e7f]+")
 _CYRILLIC_END = re.compile(
-    r"(?:л?ени[еяюй]|л?ением|л?ениях|ани[еяюй]|анием|ыми|ими|ого|его|ому|ему|ами|ями|ться|тся|ают|яют|уют|ует|ает|яет"
+    r"(?:л?ени[еяюй]|л?ением|л?ениях|ани[еяюй]|анием|ыми|ими|ого|его|ому|ему|ами|ями|[аяеи]?(?:ат|ят|ут|ют|ет|ит|ть)ся|ают|яют|уют|ует|ает|яет"
     r"|ать|ять|ить|еть|ил[аи]?|ал[аи]?|ах|ях|ам|ям|ов|ев|ей|ой|ый|ий|ая|яя|ое|ее|ую|юю|ые|ие|ым|им|ых|их|ом|ем|ия"
     r"|ию|ии|ет|ит|ют|ят|[аяоеуюыиьй])$"
 )
@@ -46,12 +49,16 @@ def stem(word: str) -> str:
     return cut if len(cut) >= 3 else word[:3]
 
 
+def _words(text: str) -> list[str]:
+    return _WORD.findall(text.casefold().replace("ё", "е"))
+
+
 def content_stems(text: str) -> list[str]:
     """The stems of the words that carry meaning, in order, each once. Scripts without spaces give letter
     pairs.
     """
     found: dict[str, None] = {}
-    for word in _WORD.findall(text.casefold()):
+    for word in _words(text):
         spaceless = _SPACELESS.search(word)
         if spaceless is not None:
             for run in _SPACELESS.findall(word):
@@ -98,7 +105,7 @@ def _akin(one: str, other: str) -> bool:
 
 def normalised(text: str) -> str:
     """The words alone, lower case, between single blanks: for comparing whole sentences."""
-    return " ".join(_WORD.findall(text.casefold()))
+    return " ".join(_words(text))
 
 
 _STARTS_BLOCK = re.compile(r"\s*(?:#{1,6}\s|[-*+•]\s|\d{1,3}[.)]\s|\||>|```|~~~)")
@@ -112,20 +119,30 @@ _ABBREVIATION = re.compile(
 
 @lru_cache(maxsize=4096)
 def sentences(text: str) -> tuple[Sentence, ...]:
-    """The sentences of a Markdown text, verbatim. A list item, table row or heading is at least one of its
-    own.
-    """
+    """The sentences of a Markdown text, verbatim. A list item, table row or heading is at least one of its own."""
     found = []
+    nothing: frozenset[str] = frozenset()
+    heading = before = table = nothing
     for start, end in _blocks(text):
         block = text[start:end]
-        heading = block.lstrip().startswith("#")
-        task = _TASK.match(block) is not None
+        is_heading, is_row = block.lstrip().startswith("#"), block.lstrip().startswith("|")
+        is_task = _TASK.match(block) is not None
         marker = _MARKER.match(block)
         for piece in _split(block[marker.end() if marker else 0 :]):
             stems = frozenset(content_stems(piece))
-            if stems:
-                question = piece.rstrip("\"'»”)]*_` ").endswith(("?", "？"))
-                found.append(Sentence(piece, stems, not (heading or task or question)))
+            if not stems:
+                continue
+            is_question = piece.rstrip("\"'»”)]*_` ").endswith(("?", "？"))
+            states = not (is_heading or is_task or is_question)
+            found.append(Sentence(piece, stems, states, heading | before | table))
+            if is_heading:
+                heading, before = stems, nothing
+            else:
+                before = stems if states else nothing
+            if not is_row:
+                table = nothing
+            elif not table:
+                table = stems
     return tuple(found)
 
 

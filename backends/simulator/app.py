@@ -187,12 +187,16 @@ def hash_of(name: str) -> int:
     return int.from_bytes(name.encode().ljust(32, b"\0")[:32], "big")
 
 
+def _is_message(value: Any) -> bool:
+    return isinstance(value, dict) and isinstance(value.get("content"), str)
+
+
 def _messages(data: Any) -> tuple[str, str, str]:
     if not isinstance(data, dict) or not isinstance(data.get("model"), str):
         raise Refused(400, "model is required")
     messages = data.get("messages")
-    if not isinstance(messages, list) or not messages:
-        raise Refused(400, "messages is required")
+    if not isinstance(messages, list) or not messages or not all(map(_is_message, messages)):
+        raise Refused(400, "messages is required, each with a content that is text")
     system = "\n".join(m["content"] for m in messages if m.get("role") == "system")
     prompt = "\n".join(m["content"] for m in messages if m.get("role") != "system")
     return data["model"], system, prompt
