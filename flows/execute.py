@@ -14,14 +14,13 @@ from backends.registry import choose, make
 from flows.opening import opened
 from models.calls import Passage
 from models.recipe import Recipe, Rendered
-from sql.connection import Database
 from tasks import validate
 from tasks.decompose import apply_split
-from tasks.execute import Batch, ClaimedItem, Drain, Stages, Tally, drain
+from tasks.execute import Batch, ClaimedItem, Drain, RunBatch, Stages, Tally, drain
 from tasks.recipes import load_recipes, render
 from tasks.remember import recall_for_items
 
-__all__ = ["execute", "stages"]
+__all__ = ["execute", "observed", "stages"]
 
 
 def stages(context_tokens: int) -> Stages:
@@ -65,7 +64,7 @@ async def execute(backend: str = "auto", boards: list[int] | None = None) -> dic
                 settings=config,
                 boards=boards,
                 trace_id=flow_run.id or "",
-                run_batch=await _observed(db, boards, model),
+                run_batch=await observed(model),
                 on_wait=logger.info,
             )
         finally:
@@ -74,8 +73,8 @@ async def execute(backend: str = "auto", boards: list[int] | None = None) -> dic
     return {"backend": endpoint.backend, "endpoint": endpoint.url, "model": model} | tally.as_json()
 
 
-async def _observed(db: Database, boards: list[int] | None, model: str) -> Any:
-    """Each batch as a task run, and a progress artifact over the scope."""
+async def observed(model: str) -> RunBatch:
+    """Each batch as a task run, and a progress artifact over the drain's scope."""
     progress = await acreate_progress_artifact(
         0.0, key="drain-progress", description=f"Items settled by {model}"
     )

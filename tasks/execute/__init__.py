@@ -22,7 +22,7 @@ from tasks.execute.lease import endpoint_lease
 from tasks.execute.store import Scope, Store
 from tasks.execute.work import Batch, ClaimedItem, Tally
 
-__all__ = ["Batch", "ClaimedItem", "Drain", "Stages", "Tally", "drain"]
+__all__ = ["Batch", "ClaimedItem", "Drain", "RunBatch", "Stages", "Tally", "drain"]
 
 log = logging.getLogger(__name__)
 
