@@ -109,6 +109,8 @@ class _Loaded:
         from great_expectations.data_context.types.base import ProgressBarsConfig
         from great_expectations.expectations.registry import get_expectation_impl
 
+        # What pandas says of a pattern with groups, which is right as it is.
+        warnings.filterwarnings("ignore", message="This pattern is interpreted as a regular expression")
         self._gx: Any = gx
         self._implementation: Callable[[str], Any] = get_expectation_impl
         context: Any = gx.get_context(mode="ephemeral")

@@ -215,12 +215,12 @@ def _name(check: Check) -> str:
 def _summary(
     recipe: Recipe, reads: Sequence[Read], outcomes: Sequence[Outcome], crash: str = "", failed: bool = False
 ) -> dict[str, Any]:
-    failed = Counter(layer for read in reads for layer in {failure.layer for failure in read.failures})
+    before = Counter(layer for read in reads for layer in {failure.layer for failure in read.failures})
     summary: dict[str, Any] = {
         "suite": recipe.name,
         "recipe_hash": recipe.hash,
         "rows": len(reads),
-        "failed_before": dict(failed),  # rows by the layer that failed them before the rules
+        "failed_before": dict(before),  # rows by the layer that failed them before the rules
         "success": not crash and not failed and all(outcome.success for outcome in outcomes),
         "expectations": [outcome.as_json() for outcome in outcomes],
     }

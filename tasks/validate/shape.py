@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -98,9 +98,21 @@ def _certain(found: list[dict[str, Any]], text: str) -> dict[str, Any]:
     if any(other != found[0] for other in found[1:]):
         raise NotJson(f"The answer has {len(found)} different JSON objects; exactly one was asked for.")
     # The text itself was looked at before: only an escape can bring such a character in.
-    if "\\u" in text and not is_storable(json.dumps(found[0], ensure_ascii=False)):
+    if "\\u" in text and not all(map(is_storable, _strings(found[0]))):
         raise NotJson("The answer's JSON has NUL characters or broken Unicode, which can't be stored.")
     return found[0]
+
+
+def _strings(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for key, member in value.items():
+            yield key
+            yield from _strings(member)
+    elif isinstance(value, list):
+        for member in value:
+            yield from _strings(member)
 
 
 def _objects_within(text: str) -> list[dict[str, Any]]:
