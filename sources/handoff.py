@@ -54,20 +54,26 @@ def score(document: Document) -> float:
 
 def parse(document: Document) -> Outline:
     outline = walk(document, Grammar())
-    tables = read_tables(document)
-    plans = [table for table in tables if _issue_column(table) is not None]
+    rows: list[ParsedItem] = []
+    others: list[Table] = []
     order = 0
-    for table in plans:
+    for table in read_tables(document):
+        column = _issue_column(table)
+        if column is None:
+            others.append(table)
+            continue
+        start = len(rows)
         for row in table.rows:
-            rows = list(_row(outline, table, row, order))
-            order += any(item.kind == "phase" for item in rows)
-            outline.items.extend(rows)
-        _heading_count(outline, table)
-    outline.items.extend(work_items(document, [table for table in tables if table not in plans]))
+            found = list(_row(outline, table, row, column, order))
+            order += any(item.kind == "phase" for item in found)
+            rows.extend(found)
+        _heading_count(outline, table, rows[start:])
+    outline.items.extend([*rows, *work_items(document, others)])
     blocks = list(_blocks(document))
-    taken = {item.line for item in outline.items}
-    found = [_next_step(document, outline, block, taken) for block in blocks]
-    steps = [step for step in found if step is not None]
+    taken = {item.line: item for item in outline.items if item.ordinal == 0}
+    steps = [
+        step for step in (_next_step(document, outline, block, taken) for block in blocks) if step is not None
+    ]
     for step in steps[1:]:
         message = (
             f"a next step is already on line {steps[0].line}; there can be one. Keep the one that is true."
@@ -90,9 +96,9 @@ def _issue_column(table: Table) -> int | None:
     return column
 
 
-def _row(outline: Outline, table: Table, row: Row, order: int) -> Iterator[ParsedItem]:
-    column, status = _issue_column(table), status_column(table)
-    assert column is not None
+def _row(outline: Outline, table: Table, row: Row, column: int, order: int) -> Iterator[ParsedItem]:
+    """The items of one row whose issues stand in `column`; `order` is the rank of its phase."""
+    status = status_column(table)
     issues = read_issues(row.cells[column])
     for refused in issues.refused:
         message = f"the issue range {refused} runs backwards or is too long; its first number was taken. Correct it."
@@ -150,9 +156,9 @@ def _row(outline: Outline, table: Table, row: Row, order: int) -> Iterator[Parse
         )
 
 
-def _heading_count(outline: Outline, table: Table) -> None:
+def _heading_count(outline: Outline, table: Table, rows: list[ParsedItem]) -> None:
     stated = re.search(r"\((\d{1,4})\s+(?:задач|issue|task|тикет|ticket)", table.section, re.IGNORECASE)
-    distinct = {item.ext_id for item in outline.items if item.kind == "issue" and item.line > table.line}
+    distinct = {item.ext_id for item in rows if item.kind == "issue"}
     if stated and int(stated[1]) != len(distinct):
         message = f"the heading {table.section[:80]!r} says {stated[1]}, the table lists {len(distinct)}. Correct one."
         outline.find("range_count_mismatch", Severity.WARNING, table.line, message)
@@ -174,14 +180,14 @@ def _blocks(document: Document) -> Iterator[range]:
             start = number + 1
 
 
-def _next_step(document: Document, outline: Outline, block: range, taken: set[int]) -> ParsedItem | None:
+def _next_step(
+    document: Document, outline: Outline, block: range, taken: dict[int, ParsedItem]
+) -> ParsedItem | None:
     """The block's step: the paragraph that is called so, else its first checkbox, else its first paragraph."""
     lines = [(n, document.live[n - 1].strip()) for n in block]
     lines = [(n, "" if _NOTE.match(text) else text) for n, text in lines]
     lead = next((i for i, (n, text) in enumerate(lines) if n not in taken and _LEAD.match(text)), None)
-    boxes = [
-        item for item in outline.items if item.line in block and item.status.is_open and item.kind == "task"
-    ]
+    boxes = [taken[n] for n in block if n in taken and taken[n].kind == "task" and taken[n].status.is_open]
     if lead is None and boxes:
         boxes[0].kind = "next_step"
         if len([item for item in boxes if item.parent_line is None]) > 1:
@@ -216,7 +222,7 @@ def _next_step(document: Document, outline: Outline, block: range, taken: set[in
         explicit_status=False,
     )
     outline.items.append(item)
-    taken.add(line)
+    taken[line] = item
     if len(options) > 1:
         _several(outline, line, f"{len(options)} options, first {options[0][:60]!r}")
     elif choice := _ALTERNATIVES.search(whole):

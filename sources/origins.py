@@ -108,7 +108,7 @@ def _expand_one(given: str) -> list[Path]:
             raise SourceError(f"{_shown(given)}: no file matches. Check the pattern; ** goes into folders.")
         return files
     raise SourceError(
-        f"{given}: no such file or folder. Check the path; quote a glob to have it expanded here."
+        f"{_shown(given)}: no such file or folder. Check the path; quote a glob to have it expanded here."
     )
 
 

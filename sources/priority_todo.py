@@ -50,6 +50,7 @@ class _PriorityTodo(Grammar):
         self.priority: int | None = None
         self.level = 0
         self.theme = ""
+        self.last: ParsedItem | None = None
         self.results: dict[int, tuple[ParsedItem, int, int]] = {}  # the last result of an item counts
 
     def heading(self, line: int, level: int, title: str) -> None:
@@ -62,6 +63,7 @@ class _PriorityTodo(Grammar):
             self.priority, self.theme = None, ""
 
     def item(self, item: ParsedItem, outline: Outline) -> None:
+        self.last = item
         if self.priority is not None and item.priority == _DEFAULT:
             item.priority = self.priority
         if self.theme:
@@ -88,7 +90,5 @@ class _PriorityTodo(Grammar):
         )
 
     def comment(self, item: ParsedItem, text: str, outline: Outline) -> None:
-        while item.kind == "step":
-            item = next(other for other in reversed(outline.items) if other.kind != "step")
-        if match := _RESULT.search(text):
-            self.results[item.line] = (item, int(match["done"]), int(match["all"]))
+        if self.last is not None and (match := _RESULT.search(text)):
+            self.results[self.last.line] = (self.last, int(match["done"]), int(match["all"]))

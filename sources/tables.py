@@ -112,6 +112,7 @@ def work_items(document: Document, tables: list[Table]) -> list[ParsedItem]:
             continue
         number, status = table.column(_NUMBER), status_column(table)
         checks = bool(_CHECK.search(table.header[title]))
+        start = len(items)
         for row in table.rows:
             item = _item(document, table, row, title, number, status)
             if item is None:
@@ -120,7 +121,7 @@ def work_items(document: Document, tables: list[Table]) -> list[ParsedItem]:
             if item.ext_id is not None:
                 item.ext_id = item.ext_id if item.ext_id not in used else f"t{index}.{item.ext_id}"
             items.append(item)
-        used.update(item.ext_id for item in items if item.ext_id)
+        used.update(item.ext_id for item in items[start:] if item.ext_id)
     return items
 
 

@@ -85,11 +85,10 @@ class Outline:
 
 def mark_status(mark: str, *, bullet: bool) -> Declared | None:
     """Status of what stands in the brackets; None when this is no checkbox."""
-    inner = mark.strip()
+    inner = mark.strip().replace("\ufe0f", "")  # an emoji may come with its variation selector
     if len(inner) <= 1:
         return Declared.TODO if inner in ODD_MARKS and inner not in MARKS else MARKS.get(inner)
-    state = state_of(inner)
-    return state if bullet or inner.isupper() else None
+    return state_of(inner) if bullet else None
 
 
 def references(text: str) -> list[str] | None:

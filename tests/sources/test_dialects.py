@@ -333,6 +333,10 @@ class TestGfm:
         assert [item.title for item in parsed.items] == ["a", "b"]
         assert at(parsed, "unclosed_fence") == [2]
 
+    def test_emoji_marks_and_states(self) -> None:
+        parsed = text_board("- [✅] a\n- [☑\ufe0f] b\n- [done] c\n[DONE] a log line\n- [a](b)\n- [1] note\n")
+        assert [(i.title, i.status) for i in parsed.items] == [(name, Declared.DONE) for name in "abc"]
+
     def test_needs(self) -> None:
         parsed = text_board(
             "- [ ] a\n  - depends on: #4 and 7\n- [ ] b\n  - depends on: the weather in 2025\n"
