@@ -2,7 +2,7 @@
 -- Nodes are superseded by id, never deleted. `indexed` says which of the two vector searches sees a node.
 
 -- name: lock_board
-select remembered_sha256, source from board where id = %(board)s::bigint for update
+select remembered_sha256, source from board where id = %(board)s::bigint for no key update
 
 -- name: board_nodes
 select id, content_hash, encoder, cite, line_start, line_end from node

@@ -19,6 +19,7 @@ from pgvector import HalfVector
 from models.calls import Passage
 from sql.statements import statement
 from tasks.remember.embedding import Encoder, default_encoder
+from tasks.remember.storing import printable
 
 __all__ = ["Hit", "Question", "recall", "recall_for_items", "recall_many", "search"]
 
@@ -126,9 +127,10 @@ async def recall_many(
     encoder = encoder or default_encoder()
     async with connection.transaction():
         row = await (await connection.execute(ANY)).fetchone()
-        if row is None or not row[0]:
-            return nothing
-        vectors = await asyncio.to_thread(_vectors, questions, encoder)
+    if row is None or not row[0]:
+        return nothing
+    vectors = await asyncio.to_thread(_vectors, questions, encoder)
+    async with connection.transaction():
         parameters = _parameters(questions, vectors, limit + SPARE, board_ids, encoder)
         rows = await (await connection.execute(RECALL, parameters)).fetchall()
     return _passages(rows, len(questions), limit)
@@ -217,7 +219,7 @@ def _passages(rows: Sequence[Sequence[Any]], questions: int, limit: int) -> list
         number, _, _, source, cite, _, text, *_, score = row
         seen = found[number - 1]
         if cite in seen and seen[cite][0] != source:
-            cite = f"{source}:{cite.rpartition(':')[2]}"  # two folders' files of the same relative name
+            cite = f"{printable(source)}:{cite.rpartition(':')[2]}"  # two folders' files of the same relative name
         if cite not in seen and len(seen) < limit:
             seen[cite] = (source, Passage(cite, text, score))
     return [[passage for _, passage in seen.values()] for seen in found]

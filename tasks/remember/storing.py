@@ -26,7 +26,7 @@ from sql.statements import statement
 from tasks.remember.chunking import Chunk, chunk
 from tasks.remember.embedding import Encoder, default_encoder
 
-__all__ = ["merge_recent", "remember_board", "remember_results"]
+__all__ = ["merge_recent", "printable", "remember_board", "remember_results"]
 
 LOCK_BOARD = statement("remember.lock_board")
 BOARD_NODES = statement("remember.board_nodes")
@@ -166,6 +166,11 @@ def merge_recent(connection: psycopg.Connection, threshold: int = RECENT) -> int
         moved += count
 
 
+def printable(source: str) -> str:
+    """A source as the name of a cite: on one line, without brackets."""
+    return _UNFIT.sub("_", source)
+
+
 def _of_board(board_id: int, source: str, board: ParsedBoard, name: str) -> Iterator[_Node]:
     items = {item.line for item in board.items}
     for piece in chunk(board.text.replace("\0", "\ufffd")):
@@ -194,7 +199,7 @@ def _name(source: str) -> str:
     path = Path(source)
     if path.is_absolute() and path.is_relative_to(here := Path.cwd()):
         source = path.relative_to(here).as_posix()
-    return _UNFIT.sub("_", source)
+    return printable(source)
 
 
 def _insert(connection: psycopg.Connection, nodes: Sequence[_Node], encoder: Encoder) -> None:
