@@ -60,8 +60,8 @@ async def pipeline(
             endpoint, probe = await choose(config, backend or config.backend)
             model = endpoint.model or ""
             logger.info("Backend %s at %s: %s.", endpoint.backend, endpoint.url, probe.detail)
-            ingested = await asyncio.to_thread(ingest, [board] if isinstance(board, str) else board, dialect)
-            boards = [delta["board_id"] for delta in ingested]
+            ingested = await asyncio.to_thread(ingest, board, dialect)
+            boards = [delta["board_id"] for delta in ingested["boards"]]
             await _store(
                 db,
                 "report.run_boards",

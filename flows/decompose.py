@@ -1,0 +1,54 @@
+"""Decompose: stored boards become graphs of what waits for what; what needs nothing more becomes ready."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect import flow, task
+from prefect.artifacts import create_table_artifact
+from prefect.cache_policies import NO_CACHE
+
+from models.settings import settings
+from sql.connection import database
+from sql.schema import prepare
+from tasks.decompose import decompose_board
+from tasks.recipes import load_recipes
+
+__all__ = ["decompose"]
+
+
+@flow(name="decompose", flow_run_name="order the work of {boards}")
+def decompose(boards: list[int]) -> list[dict[str, Any]]:
+    """Give the items of these boards their needs and recipes. The same version of a board again changes nothing.
+
+    Returns one tasks.decompose.Decomposition per board, as JSON, and shows them as a table.
+    """
+    found = order(boards)
+    rows = [
+        {name: one[name] for name in ("board_id", "leaves", "containers", "edges", "cycles")}
+        | {"findings": len(one["findings"])}
+        for one in found
+    ]
+    create_table_artifact(
+        rows,
+        key="work-graph",
+        description=f"{sum(row['leaves'] for row in rows)} items to do, {sum(row['edges'] for row in rows)} needs",
+    )
+    return found
+
+
+@task(
+    name="order",
+    task_run_name="needs and recipes of {boards}",
+    tags=["decompose"],
+    cache_policy=NO_CACHE,
+    persist_result=False,
+)
+def order(boards: list[int]) -> list[dict[str, Any]]:
+    """Each board in a transaction of its own."""
+    config = settings()
+    recipes = load_recipes(config)
+    with database(config) as db:
+        prepare(db)
+        with db.connect(autocommit=True) as connection:
+            return [decompose_board(connection, board, recipes).as_json() for board in boards]

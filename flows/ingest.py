@@ -1,0 +1,101 @@
+"""Ingest: files become boards with items and findings, and their text becomes memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from prefect import flow, get_run_logger, task
+from prefect.artifacts import create_table_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.runtime import flow_run, task_run
+
+import sources
+from models.board import ParsedBoard
+from models.errors import SourceError
+from models.settings import Settings, settings
+from sql.connection import Database, database
+from sql.schema import prepare
+from tasks.ingest import ingest_board
+from tasks.remember import remember_board
+
+__all__ = ["ingest"]
+
+MOST_TASK_RUNS = 20
+"""Prefect carries 60 task runs a second: a folder of a thousand files is read in this many groups."""
+
+
+def _flow_name() -> str:
+    board = (flow_run.parameters or {}).get("board") or []
+    given = [board] if isinstance(board, str) else list(board)
+    more = f" and {len(given) - 1} more" if len(given) > 1 else ""
+    return f"ingest {Path(given[0]).name if given else ''}{more}"
+
+
+def _task_name() -> str:
+    names = [origin.name for origin in task_run.parameters["origins"]]
+    return f"store {Path(names[0]).name}" + (f" and {len(names) - 1} more" if len(names) > 1 else "")
+
+
+@flow(name="ingest", flow_run_name=_flow_name)
+def ingest(board: str | list[str], dialect: str | None = None) -> dict[str, Any]:
+    """Read, parse and store boards (files, folders, globs, - for standard input), and remember their text.
+
+    What was ingested before and has not changed costs one look. A file of a folder that can't be read is said in
+    `unreadable` and the rest goes on. Raises SourceError when nothing can be read. Returns
+    {"boards": one delta per board (tasks.ingest.Delta.as_json), "unreadable": sentences}.
+    """
+    logger = get_run_logger()
+    origins = sources.expand([board] if isinstance(board, str) else board)
+    size = -(-len(origins) // MOST_TASK_RUNS)
+    boards: list[dict[str, Any]] = []
+    unreadable: list[str] = []
+    for start in range(0, len(origins), size):
+        stored = store(origins[start : start + size], dialect)
+        boards += stored["boards"]
+        unreadable += stored["unreadable"]
+    for sentence in unreadable:
+        logger.warning(sentence)
+    if not boards:
+        raise SourceError(" ".join(unreadable))
+    columns = ("source", "added", "changed", "moved", "removed", "status_changed", "unchanged")
+    create_table_artifact(
+        [{name: delta[name] for name in columns} | {"findings": len(delta["findings"])} for delta in boards],
+        key="ingested-boards",
+        description=f"{len(boards)} documents read, {sum(delta['added'] for delta in boards)} new items",
+    )
+    return {"boards": boards, "unreadable": unreadable}
+
+
+@task(name="store", task_run_name=_task_name, tags=["ingest"], cache_policy=NO_CACHE, persist_result=False)
+def store(origins: Sequence[sources.Origin], dialect: str | None) -> dict[str, Any]:
+    """Parse and store some files, each in a transaction of its own."""
+    config = settings()
+    boards: list[dict[str, Any]] = []
+    unreadable: list[str] = []
+    with database(config) as db:
+        prepare(db)
+        for origin in origins:
+            try:
+                parsed = sources.parse(
+                    sources.read(origin, config.max_source_bytes),
+                    origin.name,
+                    dialect,
+                    config.max_source_bytes,
+                )
+            except SourceError as error:
+                unreadable.append(str(error))
+                continue
+            boards.append(_keep(db, config, origin, parsed))
+    return {"boards": boards, "unreadable": unreadable}
+
+
+def _keep(db: Database, config: Settings, origin: sources.Origin, parsed: ParsedBoard) -> dict[str, Any]:
+    # Two different inputs on standard input are two boards: one is no edit of the other.
+    source = str(origin.path.resolve()) if origin.path else f"stdin:{parsed.sha256[:12]}"
+    with db.connect() as connection:
+        delta = ingest_board(connection, parsed, source=source)
+        connection.commit()
+        remember_board(connection, delta.board_id, parsed)
+    return delta.as_json()
