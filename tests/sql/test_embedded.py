@@ -255,6 +255,18 @@ def test_a_full_disk_is_one_sentence_and_the_next_start_works(open_folder: Path,
     works(home)
 
 
+@pytest.mark.parametrize("unfit", ["$(touch x)", 'a"b', "a`b", "a\\b", "a\nb"])
+def test_a_home_that_the_start_program_would_misread_is_refused(tmp_path: Path, unfit: str) -> None:
+    with pytest.raises(DatabaseError, match="can't take"):
+        EmbeddedPostgres(tmp_path / unfit).open()
+
+
+def test_a_home_with_other_odd_letters_works(open_folder: Path, made: Path) -> None:
+    odd = open_folder / "it's a %20 дом; x"
+    subprocess.run(["cp", "-a", made, odd], check=True)
+    works(odd)
+
+
 def test_a_home_below_a_file_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(DatabaseError, match=r"Not a directory.*PENSTOCK_HOME"):
@@ -280,7 +292,7 @@ def test_a_long_home_gets_a_short_socket(
         assert len(os.fsencode(folder)) < 100
         monkeypatch.setattr(tempfile, "gettempdir", lambda: "/another/session/has/another")
         assert works(long) == pid(long)
-    folder.rmdir()
+    assert not folder.exists()
 
 
 def test_a_short_socket_folder_of_somebody_else_is_refused(
@@ -289,13 +301,12 @@ def test_a_short_socket_folder_of_somebody_else_is_refused(
     long = open_folder / ("y" * 100)
     subprocess.run(["cp", "-a", made, long], check=True)
     base = Path(tempfile.mkdtemp(prefix="pk", dir="/tmp"))
-    base.chmod(0o711)
+    base.chmod(0o1777)
     monkeypatch.setattr(tempfile, "gettempdir", lambda: str(base))
     monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
     with EmbeddedPostgres(long, FAST) as server:
         folder = server.socket_folder
     assert folder.parent == base
-    folder.rmdir()
     (base / "target").mkdir()
     folder.symlink_to(base / "target")
     with pytest.raises(DatabaseError, match="Somebody else made it"):
@@ -349,6 +360,17 @@ def test_root_copies_binaries_that_the_lent_user_cannot_read(
     works(home)
     assert (home / "binaries").is_dir()
     works(home)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root lends a user")
+def test_root_writes_through_no_link_of_the_lent_user(home: Path, tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.write_text("root's")
+    (home / "postgres/data/managed.conf").unlink()
+    (home / "postgres/data/managed.conf").symlink_to(precious)
+    with pytest.raises(DatabaseError, match=r"Permission denied.*managed\.conf"):
+        works(home)
+    assert precious.read_text() == "root's"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="a normal user owns what it makes")
