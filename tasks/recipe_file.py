@@ -68,10 +68,10 @@ def _header(text: str, path: str) -> RecipeHeader:
         # A mistyped key explains why the right one is missing, so it goes first.
         problem = min(error.errors(include_url=False), key=lambda found: found["type"] != "extra_forbidden")
         where = ".".join(str(part) for part in problem["loc"])
-        message = problem["msg"]
+        message = f"{problem['msg']}."
         if problem["type"] == "extra_forbidden":
             message = "is no key of a recipe" + _meant(str(problem["loc"][-1]), _known_keys(problem["loc"]))
-        raise RecipeError(f"{path}:{_line(node, problem['loc'])}: `{where}`: {message}.") from error
+        raise RecipeError(f"{path}:{_line(node, problem['loc'])}: `{where}`: {message}") from error
     _Checker(header, node, path).run()
     return header
 
@@ -82,8 +82,9 @@ def _known_keys(loc: tuple[int | str, ...]) -> list[str]:
 
 
 def _meant(word: str, known: list[str]) -> str:
+    """The end of a sentence about a word that is none of the known."""
     close = difflib.get_close_matches(word, known, n=1)
-    return f"; did you mean `{close[0]}`?" if close else f" ({', '.join(sorted(known))})"
+    return f"; did you mean `{close[0]}`?" if close else f"; there are {', '.join(sorted(known))}."
 
 
 def _line(node: yaml.Node, loc: tuple[int | str, ...]) -> int:
@@ -131,7 +132,7 @@ class _Checker:
             if name not in list(BackendName):
                 raise self.fail(
                     ("backends", index),
-                    f"{name!r} is no backend{_meant(name, [str(b) for b in BackendName])}.",
+                    f"{name!r} is no backend{_meant(name, [str(b) for b in BackendName])}",
                 )
         properties = self._schema()
         if self.header.grounding is Grounding.REQUIRED:
@@ -168,7 +169,7 @@ class _Checker:
             raise self.fail(
                 ("text_field",),
                 f"`text_field` is {self.header.text_field!r}, which is no property of the schema"
-                f"{_meant(self.header.text_field, list(properties))}.",
+                f"{_meant(self.header.text_field, list(properties))}",
             )
         return properties
 
@@ -177,7 +178,7 @@ class _Checker:
             raise self.fail(
                 ("checks", index, "expect"),
                 f"{check.expect!r} is no expectation of Great Expectations"
-                f"{_meant(check.expect, sorted(expectation_types()))}.",
+                f"{_meant(check.expect, sorted(expectation_types()))}",
             )
         for key, why in _LAX.items():
             if key in check.with_:
@@ -190,7 +191,7 @@ class _Checker:
                     continue
                 known = [*COLUMNS, *(PROPERTY + name for name in properties)]
                 raise self.fail(
-                    ("checks", index, "with", key), f"{column!r} is no column{_meant(str(column), known)}."
+                    ("checks", index, "with", key), f"{column!r} is no column{_meant(str(column), known)}"
                 )
         if (pattern := check.with_.get("regex")) is not None:
             try:
@@ -250,7 +251,7 @@ def _template(section: str, source: str, first: int, path: str, known: frozenset
             )
             why = "" if unknown[0] not in VARIABLES else " here: foreign text belongs into the section Prompt"
             raise RecipeError(
-                f"{path}:{line}: {unknown[0]!r} is no variable{why}{_meant(unknown[0], sorted(known))}."
+                f"{path}:{line}: {unknown[0]!r} is no variable{why}{_meant(unknown[0], sorted(known))}"
             )
         if used & {"item", "passages", "reason"} and "fence" not in used:
             raise RecipeError(
