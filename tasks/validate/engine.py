@@ -7,6 +7,7 @@ or by the first use. Sends nothing, draws no progress bars.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import warnings
@@ -94,7 +95,7 @@ def _import_quietly() -> None:
     Warning filters belong to the whole process: changing them from the thread during a long import would
     change them for everybody. Here it is the caller's thread, for a millisecond.
     """
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), contextlib.suppress(ImportError):  # a later Python may have dropped them
         warnings.simplefilter("ignore", DeprecationWarning)
         import sre_constants  # noqa: F401
         import sre_parse  # noqa: F401
