@@ -8,7 +8,7 @@ from typing import Any
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
-from prefect.runtime import flow_run
+from prefect.runtime import flow_run, task_run
 
 from models.settings import settings
 from sql.connection import database
@@ -54,7 +54,7 @@ def doc_sync(
 
 @task(
     name="read and propose",
-    task_run_name="merges of {repo}",
+    task_run_name=lambda: f"merges of {Path(task_run.parameters['repo']).name}",
     tags=["doc_sync"],
     cache_policy=NO_CACHE,
     persist_result=False,

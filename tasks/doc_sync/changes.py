@@ -276,7 +276,11 @@ def carried(details: dict[str, Any], span: Range, sources: Sources, after: list[
         change = Change(**stored)
         if change.action == "renamed" and (next_ := later.get((change.kind, change.new or ""))):
             change = replace(change, action=next_.action, new=next_.new)
-        if change.kind == "file" and change.old in there:
+        if change.kind in {"file", "module"} and change.path in there:
+            continue
+        if change.kind == "folder" and any(_under(change.old, path) for path in there):
+            continue
+        if change.kind == "member" and change.simple.encode() in sources.data(there.get(change.path)):
             continue
         if change.action == "signature":
             now = sources.of(change.path, there.get(change.path)).get((change.kind, change.old))

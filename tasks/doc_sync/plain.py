@@ -17,6 +17,7 @@ OPTION = re.compile(r"--[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
 ENDPOINT = re.compile(r"/[\w{}<>:.-]+(?:/[\w{}<>:.-]+)*/?")
 
 _MAX_KEYS = 2000
+_MAX_KEY_FILE = 128 * 1024  # characters; the YAML reader takes a second for as much
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +151,8 @@ def _used(source: str) -> Iterator[Symbol]:
 
 
 def _keys(suffix: str, source: str) -> Iterator[Symbol]:
+    if len(source) > _MAX_KEY_FILE:
+        raise ValueError("too large for a settings file")
     if suffix == ".toml":
         data: Any = tomllib.loads(source)
     elif suffix in {".ini", ".cfg"}:

@@ -27,7 +27,7 @@ class Presence:
         if not terms:
             return
         out = git.run(
-            "grep", "-I", "-F", "-z", "-n", "--full-name", "--no-color", "--no-column", "--no-heading",
+            "grep", "-I", "-F", "-w", "-z", "-n", "--full-name", "--no-color", "--no-column", "--no-heading",
             "--no-break", "--no-textconv", "-f", "-", tip,
             stdin=raw("".join(f"{term}\n" for term in terms)),
             accepts=(0, 1),
@@ -62,7 +62,8 @@ class Presence:
 def _terms(change: Change) -> list[str]:
     if change.kind == "option":
         name = change.old.removeprefix("--")
-        return sorted({name, name.replace("-", "_")})
+        # a name of one or two letters is in every line; with its dashes it is not
+        return sorted({name, name.replace("-", "_")}) if len(name) > 2 else [change.old]
     if change.kind == "endpoint":
         parts = change.old.strip("/").split("/")  # a router may give the first part as its prefix
         return ["/" + "/".join(parts[at:]) for at in range(len(parts))]

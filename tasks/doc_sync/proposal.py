@@ -87,7 +87,7 @@ def propose(document: Document, mentions: Iterable[Mention]) -> Proposal | None:
     return Proposal(
         path=document.path,
         patch=unified_diff(document, edited),
-        title=printable(title),
+        title=printable(_one_line(title)),
         reason=printable(_reason(document, usable)),
         mentions=usable,
     )

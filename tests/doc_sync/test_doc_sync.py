@@ -320,6 +320,19 @@ def test_a_revert_settles_the_open_proposal(project: Repo, sync: Sync, connectio
     assert opened(connection) == []
 
 
+def test_a_folder_that_came_back_settles_the_open_proposal(
+    project: Repo, sync: Sync, connection: Connection
+) -> None:
+    start(project, sync, "See `app/loader.py` and the rest of `app/`.\n")
+    project.git("mv", "app", "core")
+    project.commit("Move")
+    assert len(sync(project).proposals[0].mentions) == 2
+    project.git("mv", "core", "app")
+    project.commit("Move back")
+    assert sync(project).settled == 1
+    assert opened(connection) == []
+
+
 def test_a_force_push_falls_back_to_the_common_ancestor(project: Repo, sync: Sync) -> None:
     base = start(project, sync)
     project.commit("Lost", lost="1")
