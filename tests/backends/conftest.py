@@ -88,7 +88,10 @@ Answering = Callable[[str, str], Awaitable[bytes | None]]
 async def odd_server(answering: Answering) -> AsyncIterator[str]:
     """A server that reads one whole request per connection and says whatever `answering` returns. Yields its URL."""
 
+    serving: set[asyncio.Task[None] | None] = set()
+
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        serving.add(asyncio.current_task())
         try:
             head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
             method, path, _ = head.split(" ", 2)
@@ -98,16 +101,21 @@ async def odd_server(answering: Answering) -> AsyncIterator[str]:
             if (said := await answering(method, path)) is not None:
                 writer.write(said)
                 await writer.drain()
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass  # the client left, which is what some tests want
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass  # the client left, or the test ended
         finally:
             writer.close()
+            serving.discard(asyncio.current_task())
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     try:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     finally:
         server.close()
+        left = [task for task in serving if task is not None]
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left)
 
 
 def http(status: int, body: bytes | str, *headers: str) -> bytes:

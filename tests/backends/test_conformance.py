@@ -182,6 +182,8 @@ async def test_close_releases_the_connections(served: Case) -> None:
     assert before >= 1
     await served.backend.close()
     await until(lambda: connections() < before)
+    with pytest.raises(RuntimeError, match="closed"):
+        await served.backend.answer(served.request(), in_seconds(10))
 
 
 @pytest.mark.parametrize("kind", SERVED)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import Any
 
 import orjson
@@ -244,13 +243,13 @@ async def test_a_large_text_does_not_block_the_loop() -> None:
     words = ["alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa"]
     text = " ".join(f"{words[n % 10]}{n} lies near {words[n * 7 % 10]}{n * 31}." for n in range(30_000))
     backend = make(extractive_endpoint())
-    longest, last, done = 0.0, time.perf_counter(), asyncio.Event()
+    turns, done = 0, asyncio.Event()
 
     async def watch() -> None:
-        nonlocal longest, last
+        nonlocal turns
         while not done.is_set():
-            await asyncio.sleep(0)
-            longest, last = max(longest, time.perf_counter() - last), time.perf_counter()
+            await asyncio.sleep(0.001)
+            turns += 1
 
     watching = asyncio.ensure_future(watch())
     with pytest.raises(ModelCallError):
@@ -259,4 +258,4 @@ async def test_a_large_text_does_not_block_the_loop() -> None:
         )
     done.set()
     await watching
-    assert longest < 0.5  # the thread takes several times that
+    assert turns > 10  # a call that blocks leaves one or two
