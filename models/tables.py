@@ -352,5 +352,6 @@ class Delivery(SQLModel, table=True):
 
     id: str = Field(sa_column=sa.Column(sa.Text, primary_key=True))
     source: str = _text()
+    parameters: dict[str, Any] = _json(default="{}")
     flow_run_id: str | None = _text(nullable=True)
     received_at: datetime = _when(now=True)

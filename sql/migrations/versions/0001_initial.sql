@@ -223,7 +223,8 @@ create table doc_sync (
 
 create table delivery (
   id           text primary key,              -- the sender's delivery id: the same one starts one run
-  source       text not null,
+  source       text not null,                 -- github, standard, upload
+  parameters   jsonb not null default '{}',   -- of the run it starts: kept, so that a crash before that loses nothing
   flow_run_id  text,
   received_at  timestamptz not null default now()
 );

@@ -1,0 +1,143 @@
+"""Start flow runs of deployments, and see that ready items and accepted deliveries get theirs."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import psycopg
+
+from models.errors import OrchestratorError, PenstockError
+from models.settings import Settings
+from sql.connection import Database
+from tasks.upkeep import (
+    Delivery,
+    PastDrain,
+    may_start,
+    settle_delivery,
+    unsettled_deliveries,
+    wanted_drains,
+)
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import PrefectClient
+
+__all__ = ["keep_going", "look_once", "start_delivery", "start_run"]
+
+PIPELINE = "pipeline/local"
+HISTORY = 12  # runs that tell how often a backend failed in a row
+
+logger = logging.getLogger("penstock.upkeep")
+
+
+async def start_run(
+    client: PrefectClient, deployment: str, parameters: dict[str, Any], *, key: str | None = None
+) -> str:
+    """Schedule a run of a deployment (`flow/name`) now and return its id.
+
+    With a `key`, the same key starts one run, however often and by however many processes it is asked for.
+    Raises OrchestratorError.
+    """
+    from prefect.exceptions import ObjectNotFound, PrefectException
+
+    try:
+        found = await client.read_deployment_by_name(deployment)
+        run = await client.create_flow_run_from_deployment(
+            found.id, parameters=parameters, idempotency_key=key
+        )
+    except ObjectNotFound:
+        raise OrchestratorError(
+            f"The Prefect server has no deployment {deployment!r}. Start `penstock up`, which makes it."
+        ) from None
+    except (httpx.HTTPError, PrefectException) as error:
+        raise OrchestratorError(
+            f"No run of {deployment} could be started: the Prefect server answers with {type(error).__name__}. "
+            "See its log in PENSTOCK_HOME/logs."
+        ) from error
+    return str(run.id)
+
+
+async def start_delivery(client: PrefectClient, database: Database, delivery: Delivery) -> str:
+    """Start the run of a recorded delivery, once, and note it. Returns the flow run's id."""
+    if delivery.flow_run_id is not None:
+        return delivery.flow_run_id
+    run = await start_run(client, PIPELINE, delivery.parameters, key=f"delivery {delivery.id}")
+    connection = await database.aconnect(autocommit=True)
+    try:
+        await settle_delivery(connection, delivery.id, run)
+    finally:
+        await connection.close()
+    return run
+
+
+async def keep_going(client: PrefectClient, database: Database, settings: Settings) -> None:
+    """Look every `settings.drain_interval` seconds until cancelled. What goes wrong is logged, and tried again."""
+    from prefect.exceptions import PrefectException
+
+    said = ""
+    while True:
+        await asyncio.sleep(settings.drain_interval)
+        try:
+            async with asyncio.timeout(60):
+                for line in await look_once(client, database, settings):
+                    logger.info("%s", line)
+            said = ""
+        except (PenstockError, PrefectException, psycopg.Error, httpx.HTTPError, TimeoutError) as error:
+            words = str(error) or type(error).__name__
+            if words != said:  # a server that is down for an hour is one line, not 700
+                logger.warning("Upkeep: %s", words)
+            said = words
+
+
+async def look_once(client: PrefectClient, database: Database, settings: Settings) -> list[str]:
+    """Start the drains that ready items want and the runs that deliveries are owed. Returns what, in words."""
+    started: list[str] = []
+    connection = await database.aconnect(autocommit=True, application_name="penstock upkeep")
+    try:
+        owed = await unsettled_deliveries(connection)
+        wanted = await wanted_drains(connection, settings)
+    finally:
+        await connection.close()
+    for delivery in owed:
+        run = await start_delivery(client, database, delivery)
+        started.append(f"run {run} for the delivery {delivery.id}, which was accepted before a crash")
+    for each in wanted:
+        deployment = f"execute/{each.backend}"
+        if may_start(await _past(client, deployment), datetime.now(UTC)):
+            run = await start_run(client, deployment, {"backend": each.backend})
+            started.append(f"{deployment}: run {run} for {each.items} ready items")
+    return started
+
+
+async def _past(client: PrefectClient, deployment: str) -> list[PastDrain]:
+    """The latest runs of a deployment, latest first."""
+    from prefect.client.schemas.filters import (
+        DeploymentFilter,
+        DeploymentFilterId,
+    )
+    from prefect.client.schemas.sorting import FlowRunSort
+    from prefect.exceptions import ObjectNotFound
+
+    try:
+        found = await client.read_deployment_by_name(deployment)
+    except ObjectNotFound:
+        raise OrchestratorError(
+            f"The Prefect server has no deployment {deployment!r}. Start `penstock up`, which makes it."
+        ) from None
+    runs = await client.read_flow_runs(
+        deployment_filter=DeploymentFilter(id=DeploymentFilterId(any_=[found.id])),
+        sort=FlowRunSort.EXPECTED_START_TIME_DESC,
+        limit=HISTORY,
+    )
+    return [
+        PastDrain(
+            str(run.state_type.value),
+            run.start_time or run.expected_start_time or run.created or datetime.now(UTC),
+            run.end_time,
+        )
+        for run in runs
+        if run.state_type is not None
+    ]

@@ -1,0 +1,85 @@
+"""The HTTP door's application. A door: it parses, authorises, calls, renders.
+
+    GET  /health            the process lives
+    GET  /ready             database and Prefect answer, else 503 with words
+    GET  /status            what runs and what waits                          bearer
+    POST /webhooks/board    {"board": path or name, "text": optional}         signed
+    POST /boards            a board's content, raw with ?name= or a form      bearer
+    GET  /reviews           what waits for a person                           bearer
+    POST /reviews/{id}      {"decision", "text", "note", "by"}                bearer
+
+The webhook secret signs and is the bearer token. Errors are {"error": {"code", "message"}}.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from pydantic import SecretStr
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+from deployments.runs import keep_going
+from interfaces.http import boards, errors, reviews, state
+from interfaces.http.door import Door
+from interfaces.http.middleware import SecurityHeaders
+from models.settings import Settings
+from sql.connection import Database
+
+__all__ = ["create_app"]
+
+logger = logging.getLogger("penstock.http")
+
+
+def create_app(
+    settings: Settings,
+    database: Database,
+    secret: SecretStr,
+    *,
+    clock: Callable[[], float] = time.time,
+    upkeep: bool = True,
+) -> FastAPI:
+    """The door over an open database; Prefect is reached by this process's Prefect settings.
+
+    `clock`: Unix seconds, for signatures. `upkeep`: whether it starts drains for ready items (deployments.runs).
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        from prefect.client.orchestration import get_client
+
+        async with get_client() as client:
+            app.state.door = Door(settings, database, secret, clock, client)
+            if not upkeep:
+                yield
+                return
+            task = asyncio.create_task(keep_going(client, database, settings), name="upkeep")
+            task.add_done_callback(_end_of_upkeep)
+            try:
+                yield
+            finally:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+
+    app = FastAPI(title="Penstock", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    errors.install(app)
+    hosts = {settings.host, "127.0.0.1", "localhost", "[::1]"}
+    # A page that a browser was made to take for this host (DNS rebinding) is refused by its name.
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=sorted(hosts), www_redirect=False)
+    app.add_middleware(SecurityHeaders)
+    for router in (state.router, boards.router, reviews.router):
+        app.include_router(router)
+    return app
+
+
+def _end_of_upkeep(task: asyncio.Task[None]) -> None:
+    """A door whose upkeep died looks well and starts nothing: end, and be started again by the supervisor."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        logger.critical("Upkeep ended; the door ends with it", exc_info=error)
+        os.kill(os.getpid(), signal.SIGTERM)

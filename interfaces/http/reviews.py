@@ -1,0 +1,46 @@
+"""The review queue and a person's decisions."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from fastapi import APIRouter, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from interfaces.http.door import Authorised, TheDoor, json
+from models.enums import Decision
+from tasks.review import decide, open_reviews
+
+router = APIRouter(dependencies=[Authorised])
+
+
+class Given(BaseModel):
+    """A decision; `text` is the result where it is `edit`."""
+
+    model_config = ConfigDict(extra="forbid")
+    decision: Decision
+    text: str | None = Field(default=None, max_length=1_000_000)
+    note: str | None = Field(default=None, max_length=10_000)
+    by: str = Field(default="http", min_length=1, max_length=200)
+
+
+@router.get("/reviews")
+async def queue(door: TheDoor) -> Response:
+    connection = await door.database.aconnect(autocommit=True)
+    try:
+        found = await open_reviews(connection)
+    finally:
+        await connection.close()
+    return json({"reviews": [asdict(each) | {"place": each.place} for each in found]})
+
+
+@router.post("/reviews/{review_id}")
+async def decision(review_id: int, given: Given, door: TheDoor) -> Response:
+    connection = await door.database.aconnect(autocommit=True)
+    try:
+        done = await decide(
+            connection, review_id, given.decision, text=given.text, note=given.note, by=given.by
+        )
+    finally:
+        await connection.close()
+    return json(asdict(done))

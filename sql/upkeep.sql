@@ -1,0 +1,37 @@
+-- What has to be started because nobody works on it. Owner: tasks/upkeep.py.
+
+-- name: wanted_drains
+-- Backends that have claimable work and no live lease. An item without a backend of its own goes where its board's
+-- latest run went; null where no run has chosen yet.
+with work as (
+  select board_id, backend, count(*) as items
+    from item where ready and run_after <= now() group by board_id, backend
+), placed as (
+  select coalesce(w.backend, (select r.backend from run r
+                               where r.board_ids @> array[w.board_id] and r.backend is not null
+                               order by r.started_at desc limit 1)) as backend, w.items
+    from work w
+)
+select backend, sum(items)::bigint from placed p
+ where not exists (select 1 from lease l where l.backend = p.backend and l.expires_at > now())
+ group by backend order by backend
+
+-- name: live_lease
+select exists (select 1 from lease where backend = %(backend)s::text and expires_at > now())
+
+-- name: record_delivery
+-- Durable before the run is made: the same id is one row, whoever is first. The first one's parameters count.
+insert into delivery (id, source, parameters) values (%(id)s, %(source)s, %(parameters)s::jsonb)
+on conflict (id) do nothing
+
+-- name: delivery
+select parameters, flow_run_id from delivery where id = %(id)s
+
+-- name: settle_delivery
+update delivery set flow_run_id = %(flow_run_id)s where id = %(id)s and flow_run_id is null
+
+-- name: unsettled_deliveries
+-- Accepted, and the process died before it started the run. Young ones are still being answered.
+select id, parameters from delivery
+ where flow_run_id is null and received_at < now() - %(age)s * interval '1 second'
+ order by received_at limit 100

@@ -1,0 +1,145 @@
+"""Upkeep: what has to be started because nobody works on it, and deliveries that start one run each.
+
+Decisions only; starting a run is for deployments/runs.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import orjson
+import psycopg
+
+from backends.registry import choose
+from models.settings import Settings
+from sql.statements import statement
+
+__all__ = [
+    "Delivery",
+    "PastDrain",
+    "Wanted",
+    "known_delivery",
+    "may_start",
+    "record_delivery",
+    "settle_delivery",
+    "unsettled_deliveries",
+    "wanted_drains",
+]
+
+SILENT_AFTER = timedelta(minutes=5)
+"""A drain that runs that long without a lease is taken for dead. Before its lease it only looks for its server."""
+
+FIRST_PAUSE = timedelta(seconds=10)
+LONGEST_PAUSE = timedelta(minutes=15)
+ACTIVE = frozenset({"SCHEDULED", "PENDING", "RUNNING", "PAUSED", "CANCELLING"})
+FAILED = frozenset({"FAILED", "CRASHED"})
+CANCELLED = "CANCELLED"
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A backend with claimable items that no drain works on."""
+
+    backend: str
+    items: int
+
+
+@dataclass(frozen=True, slots=True)
+class PastDrain:
+    """A flow run of `execute/<backend>`: Prefect's state type, when it was started (or is due) and when it ended."""
+
+    state: str
+    started: datetime
+    ended: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A webhook delivery as it is stored: the parameters of its run, and the run once it exists."""
+
+    id: str
+    parameters: dict[str, Any]
+    flow_run_id: str | None = None
+
+
+async def wanted_drains(connection: psycopg.AsyncConnection[Any], settings: Settings) -> list[Wanted]:
+    """The backends with claimable items and no live lease, by name.
+
+    Items that no backend was chosen for go to the one in the settings; with `auto`, to the one that answers now.
+    """
+    rows = await (await connection.execute(statement("upkeep.wanted_drains"))).fetchall()
+    found = {str(backend): int(items) for backend, items in rows if backend is not None}
+    homeless = sum(int(items) for backend, items in rows if backend is None)
+    if homeless:
+        endpoint, _ = await choose(settings, settings.backend)
+        backend = str(endpoint.backend)
+        cursor = await connection.execute(statement("upkeep.live_lease"), {"backend": backend})
+        busy = await cursor.fetchone()
+        if busy is None or not busy[0]:
+            found[backend] = found.get(backend, 0) + homeless
+    return [Wanted(backend, items) for backend, items in sorted(found.items())]
+
+
+def may_start(past: Sequence[PastDrain], now: datetime) -> bool:
+    """Whether another drain of a backend without a live lease may be started. `past`: its runs, latest first.
+
+    No, while one is due or on its way. After failures in a row only after a pause that doubles with each, from 10
+    seconds to 15 minutes: a server that is down is asked seldom, and every answer is a run that people see. A run
+    that a person cancelled pauses as long as possible: it was meant.
+    """
+    for run in past:
+        if run.state in ACTIVE and (run.state != "RUNNING" or now - run.started < SILENT_AFTER):
+            return False
+    ended = [run for run in past if run.state not in ACTIVE]
+    if not ended:
+        return True
+    last = ended[0].ended or ended[0].started
+    if ended[0].state == CANCELLED:
+        return now - last >= LONGEST_PAUSE
+    failures = next((n for n, run in enumerate(ended) if run.state not in FAILED), len(ended))
+    if not failures:
+        return True
+    pause: timedelta = min(FIRST_PAUSE * 2 ** min(failures - 1, 16), LONGEST_PAUSE)
+    return now - last >= pause
+
+
+async def known_delivery(connection: psycopg.AsyncConnection[Any], delivery_id: str) -> Delivery | None:
+    """The delivery of that id, if it was accepted before."""
+    cursor = await connection.execute(statement("upkeep.delivery"), {"id": delivery_id})
+    row = await cursor.fetchone()
+    return None if row is None else Delivery(delivery_id, row[0], row[1])
+
+
+async def record_delivery(
+    connection: psycopg.AsyncConnection[Any], delivery: Delivery, source: str
+) -> Delivery:
+    """Store it durably and return what is stored: that of the first one where the id was seen before.
+
+    The connection has to be in autocommit: only then is it on disk when this returns.
+    """
+    parameters = orjson.dumps(delivery.parameters).decode()
+    await connection.execute(
+        statement("upkeep.record_delivery"),
+        {"id": delivery.id, "source": source, "parameters": parameters},
+    )
+    stored = await known_delivery(connection, delivery.id)
+    assert stored is not None
+    return stored
+
+
+async def settle_delivery(
+    connection: psycopg.AsyncConnection[Any], delivery_id: str, flow_run_id: str
+) -> None:
+    """Note the run that a delivery started."""
+    await connection.execute(
+        statement("upkeep.settle_delivery"), {"id": delivery_id, "flow_run_id": flow_run_id}
+    )
+
+
+async def unsettled_deliveries(connection: psycopg.AsyncConnection[Any], age: float = 30.0) -> list[Delivery]:
+    """Deliveries accepted more than `age` seconds ago whose run was never noted."""
+    cursor = await connection.execute(statement("upkeep.unsettled_deliveries"), {"age": age})
+    return [Delivery(row[0], row[1]) for row in await cursor.fetchall()]
