@@ -47,7 +47,6 @@ async def execute(backend: str = "auto", boards: list[int] | None = None) -> dic
     answers are kept and the rest stays queued.
     """
     logger = get_run_logger()
-    validate.warm_up()
     async with opened() as (config, db):
         endpoint, probe = await choose(config, backend)
         model = endpoint.model or ""
@@ -82,6 +81,7 @@ async def observed(model: str) -> RunBatch:
 
     async def run(work: Drain, batch: Batch) -> Tally:
         nonlocal settled
+        validate.warm_up()  # its import takes seconds: it runs while the model answers
 
         # Only plain values are parameters: Prefect walks through what it is given and stores it.
         @task(

@@ -18,10 +18,11 @@ def carry_on(released: int) -> None:
                 return
             status.update(f"{released} items released; running them ...")
             from flows.execute import execute
-            from interfaces.cli.quiet import quiet_prefect
+            from interfaces.cli.quiet import quiet_prefect, tell_prefect
 
             quiet_prefect()
             done = asyncio.run(execute(config.backend))
+            tell_prefect()
     console().print(
         f"Done: {done['accepted']} accepted, {done['deferred']} deferred by {done['backend']} ({done['model']})."
     )

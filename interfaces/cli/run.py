@@ -114,7 +114,7 @@ def _pipeline(
                 status.update("Loading the flows ...")
                 from flows.pipeline import pipeline
                 from interfaces.cli.progress import RunProgress
-                from interfaces.cli.quiet import quiet_prefect
+                from interfaces.cli.quiet import quiet_prefect, tell_prefect
 
                 quiet_prefect()
                 status.stop()
@@ -127,6 +127,8 @@ def _pipeline(
                     except PenstockError as error:
                         _show(database, run_id, out)
                         raise error
+                    finally:
+                        tell_prefect()
                 return _show(database, run_id, out)
     finally:
         status.stop()

@@ -42,7 +42,7 @@ def _totals(report: Report) -> str:
     statuses: Counter[str] = Counter()
     for board in report.boards:
         statuses.update(board.statuses)
-    findings = sum(len(board.findings) for board in report.boards)
+    findings = sum(len(board.findings) for board in report.boards if board.items)
     return (
         f"{len(report.boards)} documents, {sum(statuses.values())} items: {statuses['done']} done, "
         f"{statuses['waiting']} deferred to a person, {len(report.blocked)} blocked, "
@@ -98,7 +98,7 @@ def _queue(report: Report) -> list[str]:
 
 
 def _board(board: BoardReport) -> list[str]:
-    if not board.items and not board.findings:
+    if not board.items:
         return []
     lines = [
         f"## {_plain(board.title or board.source)}",
