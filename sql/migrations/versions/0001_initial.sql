@@ -312,13 +312,17 @@ begin
     exit when not found;
   end loop;
 
-  with lacking as materialized (
-    select distinct n.item_id as id from item i join need n on n.item_id = i.id join item x on x.id = n.needs_id
-     where i.board_id = board and i.status in (0, 1) and i.recipe is not null and x.status not in (4, 6, 7)
+  -- A subquery per item and no join: right after a large ingest there are no statistics, and a join of two
+  -- estimates of one row each is a nested loop over all pairs.
+  with looked_at as materialized (
+    select i.id, i.status,
+           (select x.id from need n join item x on x.id = n.needs_id
+             where n.item_id = i.id and x.status not in (4, 6, 7) order by n.needs_id desc limit 1) is null as free
+      from item i
+     where i.board_id = board and i.status in (0, 1) and i.recipe is not null
   ), due as materialized (
-    select i.id, l.id is null as free from item i left join lacking l on l.id = i.id
-     where i.board_id = board and i.recipe is not null
-       and ((i.status = 0 and l.id is null) or (i.status = 1 and l.id is not null))
+    select i.id, l.free from looked_at l join item i using (id)
+     where (l.status = 0) = l.free and i.status = l.status
        for no key update of i skip locked
   ), moved as (
     update item set status = due.free::int, ready = due.free from due where item.id = due.id returning due.free
