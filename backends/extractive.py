@@ -25,6 +25,10 @@ MODEL = "extractive"
 THRESHOLD = 0.55
 """Share of the question's weighted words that a sentence, with what is around it, must have to be quoted."""
 
+FOLLOW_THRESHOLD = 0.3
+"""The same for a further sentence of a passage whose best sentence reached THRESHOLD: a question with two parts is
+often answered by two sentences."""
+
 CONTEXT_WEIGHT = 0.5
 """A word that the sentence has not, but its heading, its table's head or the sentence before has, counts half."""
 
@@ -153,7 +157,7 @@ def choose_quotes(question: str, passages: tuple[Passage, ...]) -> list[Quote]:
                 continue
             around = has | Vocabulary(sentence.around).known(weights)
             score = sum(weights[w] * (1.0 if w in has else CONTEXT_WEIGHT) for w in around) / total
-            if len(around) >= needed and score >= THRESHOLD:
+            if len(around) >= needed and score >= FOLLOW_THRESHOLD:
                 candidates.append(Quote(passage.cite, sentence.text, frozenset(has), score))
     return _distinct(candidates, weights, total)
 
@@ -184,11 +188,12 @@ def _echoes(sentence: Sentence, asked: str, title: str) -> bool:
 
 def _distinct(candidates: list[Quote], weights: dict[str, float], total: float) -> list[Quote]:
     """The best quote, and others only as far as they say something of the question that it does not."""
+    evident = {quote.cite for quote in candidates if quote.score >= THRESHOLD}
     chosen: list[Quote] = []
     covered: set[str] = set()
     for quote in sorted(candidates, key=lambda quote: -quote.score):
         gain = sum(weights[word] for word in quote.words - covered) / total
-        if chosen and gain < 0.1:
+        if quote.cite not in evident or (chosen and gain < 0.1):
             continue
         chosen.append(quote)
         covered |= quote.words

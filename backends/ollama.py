@@ -77,7 +77,7 @@ class OllamaBackend:
         data = replies.json_object(reply.body, self.url)
         message = data.get("message")
         if not isinstance(message, dict):
-            raise ModelCallError(ErrorType.MALFORMED, f"{self.url} answered 200 without a message.")
+            raise ModelCallError(ErrorType.SERVER_ERROR, f"{self.url} answered 200 without a message.")
         raw = message.get("content")
         raw = raw if isinstance(raw, str) else ""
         thought = message.get("thinking")

@@ -121,7 +121,7 @@ class OpenAIBackend:
         message = choice.get("message") if isinstance(choice, dict) else None
         if not isinstance(choice, dict) or not isinstance(message, dict):
             raise ModelCallError(
-                ErrorType.MALFORMED, f"{self.url} answered 200 without a choice that has a message."
+                ErrorType.SERVER_ERROR, f"{self.url} answered 200 without a choice that has a message."
             )
         finish = choice.get("finish_reason")
         raw = _text(message.get("content"))

@@ -90,7 +90,7 @@ def _sentence(value: Any) -> str | None:
 
 
 def json_object(body: bytes, url: str) -> dict[str, Any]:
-    """The body of a 200. Raises ModelCallError: MALFORMED for what is no JSON object, or as `classify` for an
+    """The body of a 200. Raises ModelCallError: SERVER_ERROR for what is no JSON object (no model said that), or as `classify` for an
     error.
     """
     try:
@@ -98,9 +98,9 @@ def json_object(body: bytes, url: str) -> dict[str, Any]:
     except orjson.JSONDecodeError:
         said = error_text(body)
         what = f"what is no JSON: {said}" if said else "nothing"
-        raise ModelCallError(ErrorType.MALFORMED, f"{url} answered 200 with {what}.") from None
+        raise ModelCallError(ErrorType.SERVER_ERROR, f"{url} answered 200 with {what}.") from None
     if not isinstance(data, dict):
-        raise ModelCallError(ErrorType.MALFORMED, f"{url} answered 200 with JSON that is no object.")
+        raise ModelCallError(ErrorType.SERVER_ERROR, f"{url} answered 200 with JSON that is no object.")
     if data.get("error") and not (data.get("choices") or data.get("message")):
         said = error_text(body)
         raise ModelCallError(classify(500, said), f"{url} answered 200 with an error: {said}.")

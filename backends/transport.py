@@ -143,7 +143,7 @@ class Transport:
         return made
 
     async def post(self, path: str, payload: dict[str, Any], deadline: float) -> Reply:
-        """POST JSON. Any status is returned; raises ModelCallError (CONNECTION, TIMEOUT, MALFORMED)."""
+        """POST JSON. Any status is returned; raises ModelCallError (CONNECTION, TIMEOUT, SERVER_ERROR, MALFORMED)."""
         try:
             body = orjson.dumps(payload)
         except TypeError:  # lone surrogates from undecodable input
@@ -199,7 +199,7 @@ class Transport:
             ) from None
         except httpx.DecodingError as error:
             raise ModelCallError(
-                ErrorType.MALFORMED, f"{self.url} sent a body that can't be unpacked ({reason(error)})."
+                ErrorType.SERVER_ERROR, f"{self.url} sent a body that can't be unpacked ({reason(error)})."
             ) from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise ModelCallError(

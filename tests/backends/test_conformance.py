@@ -206,7 +206,7 @@ FAULTS = {
     "rate_limited": ErrorType.RATE_LIMITED,
     "out_of_memory": ErrorType.OUT_OF_MEMORY,
     "cut": ErrorType.CONNECTION,
-    "nonsense": ErrorType.MALFORMED,
+    "nonsense": ErrorType.SERVER_ERROR,
     "empty": ErrorType.EMPTY,
     "truncated": ErrorType.TRUNCATED,
     "unfinished": ErrorType.SERVER_ERROR,
