@@ -90,7 +90,9 @@ def _sentence(value: Any) -> str | None:
 
 
 def json_object(body: bytes, url: str) -> dict[str, Any]:
-    """The body of a 200. Raises ModelCallError: SERVER_ERROR for what is no JSON object (no model said that), or as `classify` for an
+    """The body of a 200.
+
+    Raises ModelCallError: SERVER_ERROR for what is no JSON object (no model said that), or as `classify` for an
     error.
     """
     try:
