@@ -57,6 +57,7 @@ def decompose_board(connection: Connection, board_id: int, recipes: Recipes) -> 
         rows = connection.execute(statement("decompose.items"), {"board": board_id})
         nodes = [Node(*row) for row in rows]
         graph = build(nodes)
+        graph.findings = _not_said_before(connection, board_id, graph.findings)
         for ring in graph.rings:
             ring.keeper = _keeper(ring)
             if ring.keeper is not None:
@@ -70,6 +71,15 @@ def decompose_board(connection: Connection, board_id: int, recipes: Recipes) -> 
             cycles=len(graph.rings),
             findings=graph.findings,
         )
+
+
+def _not_said_before(connection: Connection, board_id: int, findings: list[Finding]) -> list[Finding]:
+    """The parser names unknown ids of its dialect already."""
+    said = connection.execute(statement("ingest.findings"), {"board": board_id, "stages": ["parse"]})
+    lines = {line for code, _, line, _ in said if code == "unknown_need"}
+    return [
+        finding for finding in findings if finding.code != "unknown_dependency" or finding.line not in lines
+    ]
 
 
 def _board(connection: Connection, board_id: int) -> tuple[Any, ...]:

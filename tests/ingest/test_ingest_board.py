@@ -399,3 +399,22 @@ def test_twenty_thousand_items_in_seconds(connection: psycopg.Connection[Any]) -
     edited = text.replace("task 7.7\n", "task 7.7 reworded\n")
     assert counts(ingest(connection, "intro\n" + edited)) == {"changed": 1}
     assert time.perf_counter() - began < 30
+
+
+def test_parts_of_an_item_follow_it_and_go_when_it_changes(connection: psycopg.Connection[Any]) -> None:
+    ingest(connection, BOARD)
+    rest = force(connection, "Rest", Status.PENDING)
+    connection.execute(
+        "with i as (insert into item (board_id, parent_id, key, position, status, ready, recipe)"
+        " select board_id, id, gen_random_uuid(), position, 1, true, 'task' from item where id = %s returning id)"
+        " insert into item_source (item_id, kind, title, line, declared, content_hash, origin)"
+        " select id, 'task', 'Part', 4, 'todo', '', 'split' from i",
+        [rest],
+    )
+    assert counts(ingest(connection, "intro\n" + BOARD + "[ ] More\n")) == {"added": 1}
+    query = "select line, position, status, parent_id, removed_at is null from item join item_source on item_id = id"
+    part = connection.execute(f"{query} where title = 'Part'".encode()).fetchone()
+    assert part == (5, 4, Status.READY, rest, True)
+    assert counts(ingest(connection, BOARD.replace("Rest", "Rest well"))) == {"changed": 1, "removed": 1}
+    part = connection.execute(f"{query} where title = 'Part'".encode()).fetchone()
+    assert part == (5, 4, Status.CANCELLED, None, False)
