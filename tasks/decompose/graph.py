@@ -85,8 +85,7 @@ def build(nodes: Sequence[Node]) -> Graph:
             node.parent = by_id[node.parent_id]
             node.parent.children.append(node)
     roots = [node for node in nodes if node.parent is None]
-    for node in (walk := list(_walk(roots))):
-        del node
+    walk = list(_walk(roots))
     own = _own_needs(graph)
     for node, barriers in _barriers(roots, walk):
         own[node.id] += barriers
@@ -205,7 +204,7 @@ def _cut_rings(graph: Graph, by_id: dict[int, Node], owners: dict[tuple[int, int
                 Severity.ERROR,
                 members[0].line,
                 f"These items wait for one another, so none could start: {ring.names}. Their order among themselves "
-                "is not kept; take one of the needs out of the board, or decide the review of the first.",
+                "is not kept; take one of the needs out of the board, or decide the review that asks which goes first.",
             )
         )
 
