@@ -7,6 +7,7 @@ from typing import Any
 from prefect import flow, task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
+from prefect.runtime import flow_run
 
 from models.settings import settings
 from sql.connection import database
@@ -17,7 +18,12 @@ from tasks.recipes import load_recipes
 __all__ = ["decompose"]
 
 
-@flow(name="decompose", flow_run_name="order the work of {boards}")
+def _name() -> str:
+    count = len((flow_run.parameters or {}).get("boards") or [])
+    return f"order the work of {count} document{'' if count == 1 else 's'}"
+
+
+@flow(name="decompose", flow_run_name=_name)
 def decompose(boards: list[int]) -> list[dict[str, Any]]:
     """Give the items of these boards their needs and recipes. The same version of a board again changes nothing.
 
@@ -39,7 +45,7 @@ def decompose(boards: list[int]) -> list[dict[str, Any]]:
 
 @task(
     name="order",
-    task_run_name="needs and recipes of {boards}",
+    task_run_name="needs and recipes",
     tags=["decompose"],
     cache_policy=NO_CACHE,
     persist_result=False,

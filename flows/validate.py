@@ -32,7 +32,7 @@ async def validate(boards: list[int] | None = None) -> dict[str, Any]:
                 await connection.execute(statement("validate.results"), {"boards": boards})
             ).fetchall()
             cites = sorted({citation["cite"] for row in rows for citation in row[7] if "cite" in citation})
-            cited = dict(
+            cited: dict[str, str] = dict(
                 await (await connection.execute(statement("validate.cited"), {"cites": cites})).fetchall()
             )
         finally:
