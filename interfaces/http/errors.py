@@ -19,16 +19,22 @@ _CODES = {404: "not_found", 405: "method_not_allowed", 400: "bad_request"}
 
 
 class Refusal(Exception):
-    """A request is refused with this status, code and sentence."""
+    """A request is refused with this status, code and sentence.
 
-    def __init__(self, status: int, code: str, message: str) -> None:
+    `close` ends the connection: what is left of the body would otherwise be read, to be thrown away.
+    """
+
+    def __init__(self, status: int, code: str, message: str, *, close: bool = False) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
+        self.close = close
 
 
-def answer(status: int, code: str, message: str) -> JSONResponse:
-    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None
+def answer(status: int, code: str, message: str, close: bool = False) -> JSONResponse:
+    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
+    if close:
+        headers["Connection"] = "close"
     return JSONResponse({"error": {"code": code, "message": message}}, status, headers)
 
 
@@ -37,7 +43,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(Refusal)
     async def refused(_: Request, error: Refusal) -> JSONResponse:
-        return answer(error.status, error.code, str(error))
+        return answer(error.status, error.code, str(error), error.close)
 
     @app.exception_handler(PenstockError)
     async def known(_: Request, error: PenstockError) -> JSONResponse:

@@ -22,14 +22,13 @@ __all__ = ["allowed_path", "board_path", "read_body", "safe_name", "store", "sto
 
 BODY_SECONDS = 60.0
 LONGEST_NAME = 120  # bytes
+POLITE = 8 * 1024 * 1024  # read and thrown away, so that a client that sent a little too much can read why
 OVERHEAD = 64 * 1024  # of a multipart body around its one file
 
 
-def too_large(cap: int) -> Refusal:
+def too_large(cap: int, close: bool = False) -> Refusal:
     return Refusal(
-        413,
-        "too_large",
-        f"The body is larger than {cap} bytes. Send less, or raise PENSTOCK_MAX_SOURCE_BYTES.",
+        413, "too_large", f"The body is larger than the {cap} bytes that are taken here.", close=close
     )
 
 
@@ -40,26 +39,35 @@ async def in_time() -> AsyncIterator[None]:
         async with asyncio.timeout(BODY_SECONDS):
             yield
     except TimeoutError:
-        raise Refusal(408, "too_slow", f"The body did not arrive within {BODY_SECONDS:.0f} s.") from None
+        raise Refusal(
+            408, "too_slow", f"The body did not arrive within {BODY_SECONDS:.0f} s.", close=True
+        ) from None
     except ClientDisconnect:
         raise Refusal(400, "incomplete", "The connection ended before the body did.") from None
 
 
 class OverCap(MultiPartException):
-    """Of this type, so that the form parser closes its temporary files."""
+    """Of this type, so that the form parser closes its temporary files. `close`: much more would have come."""
+
+    def __init__(self, close: bool) -> None:
+        super().__init__("too large")
+        self.close = close
 
 
 async def limited(request: Request, cap: int) -> AsyncGenerator[bytes, None]:
-    """The body in pieces. Raises OverCap as soon as it is over `cap` bytes, before the rest arrived."""
+    """The body in pieces, never more than `cap` bytes. Raises OverCap when there is more."""
     declared = request.headers.get("content-length", "")
-    if declared.isdigit() and int(declared) > cap:
-        raise OverCap("too large")
+    if declared.isdigit() and int(declared) > cap + POLITE:
+        raise OverCap(close=True)
     size = 0
     async for piece in request.stream():
         size += len(piece)
-        if size > cap:
-            raise OverCap("too large")
-        yield piece
+        if size > cap + POLITE:
+            raise OverCap(close=True)
+        if size <= cap:
+            yield piece
+    if size > cap:
+        raise OverCap(close=False)
 
 
 async def read_body(request: Request, cap: int) -> bytes:
@@ -67,8 +75,8 @@ async def read_body(request: Request, cap: int) -> bytes:
     try:
         async with in_time():
             return b"".join([piece async for piece in limited(request, cap)])
-    except OverCap:
-        raise too_large(cap) from None
+    except OverCap as over:
+        raise too_large(cap, over.close) from None
 
 
 def safe_name(given: str) -> str:
@@ -137,8 +145,8 @@ async def store_upload(request: Request, inbox: Path, cap: int) -> Path:
             )
             async with in_time():
                 form = await parser.parse()
-        except OverCap:
-            raise too_large(cap) from None
+        except OverCap as over:
+            raise too_large(cap, over.close) from None
         except MultiPartException as error:
             raise Refusal(400, "bad_form", f"The form can't be read: {error.message}.") from None
         try:
