@@ -43,14 +43,15 @@ select id, %(text)s, %(data)s::jsonb, %(citations)s::jsonb, 'person', %(simulate
 returning item_id
 
 -- name: retry_item
--- Fresh attempts: what was charged before the decision no longer counts.
-update item set status = 1, ready = true, attempts = 0, run_after = now()
+-- Fresh attempts: what was charged before the decision no longer counts. Ready only when what it needs is settled:
+-- its board may have got new needs while it waited.
+update item set status = 0, ready = false, attempts = 0, run_after = now()
  where id = %(item)s and status = 3 and recipe is not null
-returning id
+returning board_id
+
+-- name: release
+select penstock_advance_board(%(board)s)
 
 -- name: reject_item
 update item set status = 6, ready = false where id = %(item)s and status = 3 returning id
 
--- name: ready_by_backend
--- Which backends have claimable work: null is any backend.
-select backend, count(*) from item where ready and run_after <= now() group by backend

@@ -105,13 +105,17 @@ class Store:
         columns = _columns(reports) | {"token": self._token, "batch": batch.id, "trace_id": trace_id}
         tally = Tally(batches=1)
         async with self._lock, self._connection.transaction():
+            await self._connection.execute(
+                statement("execute.hold"), {"items": columns["items"], "token": self._token}
+            )
             cursor = await self._connection.execute(statement("execute.settle"), columns, binary=True)
             moved: dict[int, str] = dict(await cursor.fetchall())
             done = [item_id for item_id, outcome in moved.items() if outcome == "accepted"]
             if recipe.header.splits:
                 by_id = {report.item.id: report for report in reports}
                 for item_id in done:
-                    await on_split(self._connection, item_id, by_id[item_id].data or {})
+                    if not await on_split(self._connection, item_id, by_id[item_id].data or {}):
+                        moved[item_id] = "deferred"  # a split that can't be used went to a person
             if done:
                 await self._connection.execute(statement("execute.advance"), {"items": done})
             for report in reports:
@@ -201,4 +205,5 @@ def _columns(reports: Sequence[Report]) -> dict[str, list[Any]]:
         "data": [_json(report.data) for report in reports],
         "citations": [_json(list(report.citations)) for report in reports],
         "simulated": [bool(answer and answer.simulated) for answer in answers],
+        "claims": [report.item.tries for report in reports],
     }

@@ -115,12 +115,15 @@ async def _move(
         statement_name = "review.retry_item" if decision is Decision.RETRY else "review.reject_item"
         parameters = {"item": item_id}
     moved = await connection.execute(statement(statement_name), parameters)
-    if await moved.fetchone() is None:
+    row = await moved.fetchone()
+    if row is None:
         raise InputError(
             f"The item of review {review_id} is no longer waiting: its board changed since. Nothing was changed."
         )
     if decision is Decision.RETRY:
-        return 1
+        released = await connection.execute(statement("review.release"), {"board": row[0]})
+        row = await released.fetchone()
+        return int(row[0]) if row else 0
     subtasks = (details.get("data") or {}).get("subtasks") if decision is Decision.ACCEPT else None
     if subtasks:
         await apply_split(connection, item_id, {"subtasks": subtasks})

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 
 import pytest
 
-from models.calls import ModelCallError, ModelRequest
+from models.calls import ModelCallError, ModelRequest, Passage
 from models.enums import ErrorType, Status
 from models.errors import BackendUnavailable, LeaseLost
 from models.recipe import Recipe, Rendered
 from models.settings import Settings
 from models.verdict import AnswerRow, BatchVerdict, Failure, Verdict
-from tasks.execute import Stages
+from tasks.execute import ClaimedItem, Stages
 
 from .conftest import STAGES, InProcess, World, accept_all, answered, no_recall, no_split, recipe
 
@@ -88,8 +88,10 @@ async def test_a_bad_answer_is_charged_and_asked_again_with_the_reason(world: Wo
     world.add(3)
     prompts: list[str] = []
 
-    def render(*arguments: object) -> Rendered:
-        prompt = STAGES.render(*arguments)  # type: ignore[arg-type]
+    def render(
+        recipe: Recipe, item: ClaimedItem, passages: Sequence[Passage], reason: str | None
+    ) -> Rendered:
+        prompt = STAGES.render(recipe, item, passages, reason)
         prompts.append(prompt.prompt)
         return prompt
 
@@ -259,4 +261,19 @@ async def test_a_late_report_changes_nothing(world: World) -> None:
 
     tally = await world.drain(InProcess(answered), stages=Stages(no_recall, STAGES.render, checks, no_split))
     assert (tally.accepted, tally.ignored) == (0, 4)
+    assert world.rows("select count(*) from result") == [(0,)]
+
+
+async def test_an_item_that_changed_while_it_ran_does_not_take_the_old_answer(world: World) -> None:
+    """Its board was edited and the same drain claimed it again: the token is the same, the claim is not."""
+    world.add(1)
+
+    async def checks(recipe: Recipe, rows: Sequence[AnswerRow]) -> BatchVerdict:
+        with world.database.connect() as connection:
+            connection.execute("update item set tries = tries + 1 where tries = 1")
+        return await accept_all(recipe, rows)
+
+    stages = Stages(no_recall, STAGES.render, checks, no_split)
+    tally = await world.drain(InProcess(answered), stages=stages)
+    assert (tally.accepted, tally.ignored) == (0, 1)
     assert world.rows("select count(*) from result") == [(0,)]
