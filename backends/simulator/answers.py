@@ -64,7 +64,7 @@ class _Maker:
         kind = schema.get("type")
         match kind[0] if isinstance(kind, list) else kind:
             case "object":
-                return self._object(schema, depth)
+                return self._object(schema, depth, nth)
             case "array":
                 return self._array(schema, name, depth)
             case "integer":
@@ -84,9 +84,9 @@ class _Maker:
             found = found.get(part) if isinstance(found, dict) else None
         return found
 
-    def _object(self, schema: dict[str, Any], depth: int) -> dict[str, Any]:
+    def _object(self, schema: dict[str, Any], depth: int, nth: int) -> dict[str, Any]:
         properties = schema.get("properties") or {}
-        return {name: self.value(part, name, depth + 1) for name, part in properties.items()}
+        return {name: self.value(part, name, depth + 1, nth) for name, part in properties.items()}
 
     def _array(self, schema: dict[str, Any], name: str, depth: int) -> list[Any]:
         least = int(schema.get("minItems", 0))
