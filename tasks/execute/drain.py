@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -164,26 +164,17 @@ class Drain:
         recipe = self.recipes[batch.recipe]
         reasons = await self.store.reasons(batch.items)
         passages = await self._passages(batch, recipe)
-        rendered = [
-            self.stages.render(recipe, item, found, reasons.get(item.id))
-            for item, found in zip(batch.items, passages, strict=True)
-        ]
-        replies = await asyncio.gather(
-            *(
-                self._ask(batch, item, recipe, prompt)
-                for item, prompt in zip(batch.items, rendered, strict=True)
-            )
-        )
+        rendered, replies = await self._ask_all(batch, recipe, passages, reasons)
         rows = [
             AnswerRow(item.id, item.question, reply, prompt.passages)
             for item, prompt, reply in zip(batch.items, rendered, replies, strict=True)
-            if isinstance(reply, ModelAnswer)
+            if prompt is not None and isinstance(reply, ModelAnswer)
         ]
         checked = await self.stages.validate(recipe, rows) if rows else BatchVerdict({})
         reports = [
             self._report(recipe, item, prompt, reply, checked.verdicts.get(item.id))
             for item, prompt, reply in zip(batch.items, rendered, replies, strict=True)
-            if reply is not None
+            if prompt is not None and reply is not None
         ]
         tally = await self.store.settle(
             batch,
@@ -210,38 +201,70 @@ class Drain:
         )
         return found
 
+    async def _ask_all(
+        self,
+        batch: Batch,
+        recipe: Recipe,
+        passages: Sequence[Sequence[Passage]],
+        reasons: Mapping[int, str],
+    ) -> tuple[list[Rendered | None], list[ModelAnswer | ModelCallError | None]]:
+        """Render and ask, within the endpoint's slots. None: not sent, because the drain is stopping.
+
+        A worker per slot and not a task per item, which costs more than the rest of a call. A worker keeps its slot
+        until the batch has nothing left to send: the batch before it ends first, and is checked while this one asks.
+        """
+        items = batch.items
+        rendered: list[Rendered | None] = [None] * len(items)
+        replies: list[ModelAnswer | ModelCallError | None] = [None] * len(items)
+        numbers = iter(range(len(items)))
+
+        async def work() -> None:
+            async with self._slots:
+                for number in numbers:
+                    if self._stop_because or self.lease.lost.is_set():
+                        return
+                    item = items[number]
+                    prompt = self.stages.render(recipe, item, passages[number], reasons.get(item.id))
+                    rendered[number] = prompt
+                    replies[number] = await self._ask(batch, item, recipe, prompt)
+
+        workers = [asyncio.ensure_future(work()) for _ in range(min(self.endpoint.slots, len(items)))]
+        try:
+            await asyncio.gather(*workers)
+        finally:
+            for worker in workers:
+                worker.cancel()
+        return rendered, replies
+
     async def _ask(
         self, batch: Batch, item: ClaimedItem, recipe: Recipe, rendered: Rendered
-    ) -> ModelAnswer | ModelCallError | None:
-        """One call within a slot. None: not sent, because the drain is stopping."""
-        async with self._slots:
-            if self._stop_because or self.lease.lost.is_set():
-                return None
-            loop = asyncio.get_running_loop()
-            started = loop.time()
-            deadline = started + self.endpoint.call_timeout
-            if self.deadline is not None:
-                deadline = min(deadline, self.deadline)
-            request = ModelRequest(
-                item_id=item.id,
-                model=batch.model,
-                system=rendered.system,
-                prompt=rendered.prompt,
-                question=item.question,
-                passages=rendered.passages,
-                schema=recipe.header.answer_schema,
-                max_tokens=recipe.header.max_tokens,
-                temperature=recipe.header.temperature,
-                context_tokens=self.endpoint.context_tokens,
-            )
-            try:
-                answer = await self.backend.answer(request, deadline)
-            except ModelCallError as error:
-                self._count_failure(error, started)
-                return error
-            self._failures = 0
-            self._put_off.clear()
-            return answer
+    ) -> ModelAnswer | ModelCallError:
+        """One call, within its deadline."""
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        deadline = started + self.endpoint.call_timeout
+        if self.deadline is not None:
+            deadline = min(deadline, self.deadline)
+        request = ModelRequest(
+            item_id=item.id,
+            model=batch.model,
+            system=rendered.system,
+            prompt=rendered.prompt,
+            question=item.question,
+            passages=rendered.passages,
+            schema=recipe.header.answer_schema,
+            max_tokens=recipe.header.max_tokens,
+            temperature=recipe.header.temperature,
+            context_tokens=self.endpoint.context_tokens,
+        )
+        try:
+            answer = await self.backend.answer(request, deadline)
+        except ModelCallError as error:
+            self._count_failure(error, started)
+            return error
+        self._failures = 0
+        self._put_off.clear()
+        return answer
 
     def _count_failure(self, error: ModelCallError, started: float) -> None:
         if error.error_type.charged:
