@@ -164,7 +164,10 @@ def test_advancing_item_by_item_ends_where_the_whole_board_does(
     one(connection, "select penstock_advance_board(%s)", board)
     while True:
         ready = [
-            row[0] for row in connection.execute("select id from item where board_id = %s and ready", [board])
+            row[0]
+            for row in connection.execute(
+                "select id from item where board_id = %s and ready order by id", [board]
+            )
         ]
         if not ready:
             break
