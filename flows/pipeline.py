@@ -70,6 +70,7 @@ async def pipeline(
                 backend=endpoint.backend,
                 endpoint=endpoint.url,
                 model=model,
+                unreadable=ingested["unreadable"],
             )
             await asyncio.to_thread(decompose, boards)
             await _execute(str(endpoint.backend), boards, pools)
@@ -117,6 +118,7 @@ async def _finish(db: Database, run: uuid.UUID, boards: list[int], out: str | No
         "boards": boards,
         "waiting": len(report.waiting),
         "blocked": len(report.blocked),
+        "unreadable": report.unreadable,
         "simulated": report.simulated,
     }
 
@@ -131,7 +133,7 @@ async def write_report(
         with db.connect() as connection:
             if settle:
                 found = reports.build(connection, boards, run_id=run)
-                state = "waiting" if found.waiting or found.blocked else "settled"
+                state = "waiting" if found.unsettled else "settled"
                 connection.execute(statement("report.finish_run"), {"id": run, "state": state, "error": None})
             report = reports.build(connection, boards, run_id=run)
         if out is not None:

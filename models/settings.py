@@ -6,7 +6,10 @@ Nested values are written `PENSTOCK_LIMITS__OLLAMA=2`. Secrets are `SecretStr`: 
 
 from __future__ import annotations
 
+import difflib
 import os
+import re
+import tomllib
 from functools import cache
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -18,6 +21,7 @@ from pydantic_settings import (
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
+from pydantic_settings import SettingsError as SourceNotParsed
 
 from models.enums import BackendName
 from models.errors import SettingsError
@@ -28,6 +32,9 @@ DEFAULT_URLS: dict[str, str] = {
     BackendName.MLX: "http://127.0.0.1:8080/v1",  # mlx_lm.server and llama-server
 }
 """Where `backend: auto` looks: each kind of server on its usual port, on this machine only."""
+
+NOT_SETTINGS = frozenset({"PENSTOCK_CONFIG", "PENSTOCK_FOLDER", "PENSTOCK_PARENT_PID"})
+"""Variables of ours that are no settings: where penstock.toml is, and what `penstock up` tells its children."""
 
 
 def default_home() -> Path:
@@ -152,6 +159,10 @@ class Settings(BaseSettings):
 
 def _config_file() -> Path | None:
     if given := os.environ.get("PENSTOCK_CONFIG"):
+        if not Path(given).is_file():
+            raise SettingsError(
+                f"PENSTOCK_CONFIG names {given!r}, which is no file. Correct the path, or unset it."
+            )
         return Path(given)
     for folder in (Path.cwd(), default_home()):
         if (path := folder / "penstock.toml").is_file():
@@ -159,16 +170,45 @@ def _config_file() -> Path | None:
     return None
 
 
+def _check_variables() -> None:
+    """A misspelt variable would be ignored, and the default used in its place without a word."""
+    known = {f"PENSTOCK_{name.upper()}" for name in Settings.model_fields} | NOT_SETTINGS
+    unknown = sorted(
+        name for name in os.environ if name.startswith("PENSTOCK_") and name.partition("__")[0] not in known
+    )
+    if unknown:
+        likely = difflib.get_close_matches(unknown[0], known, 1)
+        hint = f"did you mean {likely[0]}?" if likely else "unset it."
+        raise SettingsError(f"No setting is called {', '.join(unknown)}; {hint}")
+
+
 @cache
 def settings() -> Settings:
     """The process's settings, read once. Raises SettingsError with every wrong value named."""
+    file = _config_file()
+    _check_variables()
     try:
         return Settings()
     except ValidationError as error:
         problems = "; ".join(
-            f"{'.'.join(str(part) for part in problem['loc']) or 'settings'}: {problem['msg']}"
+            f"{'.'.join(str(part) for part in problem['loc']) or 'settings'}: {_words(problem['msg'])}"
             for problem in error.errors(include_input=False)
         )
+        correct = f"Correct the PENSTOCK_ variable or {file}." if file else "Correct the PENSTOCK_ variable."
+        raise SettingsError(f"The settings can't be used: {problems}. {correct}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{file} is no TOML: {error}. Correct that line.") from None
+    except OSError as error:
+        raise SettingsError(f"{file} can't be read: {error.strerror}. Check its permissions.") from None
+    except SourceNotParsed as error:
+        # The value is not shown: it may hold a key.
+        field = re.search(r'field "(\w+)"', str(error))
         raise SettingsError(
-            f"The settings can't be used: {problems}. Correct the variable or penstock.toml."
+            f"PENSTOCK_{field[1].upper() if field else '...'} is no JSON. Lists and tables are written as JSON in a "
+            f"variable, or as TOML in penstock.toml."
         ) from None
+
+
+def _words(message: str) -> str:
+    plain = message.removeprefix("Value error, ")
+    return "there is no such setting" if plain == "Extra inputs are not permitted" else plain

@@ -22,13 +22,13 @@ select i.id, i.board_id, i.parent_id, i.status, i.recipe, i.attempts, s.ext_id, 
 
 -- name: blocked_by
 -- Of items that still wait: what they wait for.
-select n.item_id, n.needs_id, s.ext_id, s.title, d.status
+select n.item_id, n.needs_id
   from need n
   join item i on i.id = n.item_id
   join item d on d.id = n.needs_id
-  join item_source s on s.item_id = n.needs_id
  where i.board_id = any(%(boards)b::bigint[]) and i.status = 0 and i.recipe is not null
    and d.status not in (4, 6, 7)
+ order by n.item_id, d.position, d.id
 
 -- name: progress
 -- Items that are done by machines or people (not containers), by status.
@@ -45,14 +45,16 @@ select count(*), count(*) filter (where a.outcome = 'accepted'), coalesce(sum(a.
 insert into run (id, params) values (%(id)s, %(params)s)
 
 -- name: run_boards
-update run set board_ids = %(boards)b::bigint[], backend = %(backend)s, endpoint = %(endpoint)s, model = %(model)s
+update run set board_ids = %(boards)b::bigint[], backend = %(backend)s, endpoint = %(endpoint)s, model = %(model)s,
+       params = params || jsonb_build_object('unreadable', %(unreadable)s::text[])
  where id = %(id)s
 
 -- name: finish_run
 update run set state = %(state)s, error = %(error)s, finished_at = now() where id = %(id)s
 
 -- name: one_run
-select id, started_at, finished_at, state, board_ids, backend, endpoint, model, error from run where id = %(id)s
+select id, started_at, finished_at, state, board_ids, backend, endpoint, model, error, params
+  from run where id = %(id)s
 
 -- name: ready_groups
 select recipe, priority, count(*) from item

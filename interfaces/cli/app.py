@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Annotated
 
 import typer
 
@@ -14,15 +15,33 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
-    help="Bring a backlog to model servers at a pressure the GPUs can take.",
+    rich_markup_mode="markdown",
 )
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"penstock {version('penstock')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Bring a backlog to model servers at a pressure the GPUs can take."""
 
 
 def main() -> None:
     """Run the command line. Exit codes: 0 settled, 1 failed, 2 bad input, 3 something waits for a person."""
     from interfaces.cli import commands
 
+    # Prefect's client asks this when it is imported; without it, it tells its makers what it is used for.
+    os.environ["DO_NOT_TRACK"] = "1"
     commands.register(app)
     try:
         app()

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from pathlib import Path
+import asyncio
 from typing import TYPE_CHECKING
 
 from rich.table import Table
+from rich.text import Text
 
-import sources
+from backends.registry import choose
 from interfaces.cli.opening import opened
-from interfaces.cli.render import board_tree, console
+from interfaces.cli.reading import boards_of
+from interfaces.cli.render import board_tree, clean, console
+from models.enums import Status
+from models.errors import BackendUnavailable
 from sql.statements import statement
 from tasks.decompose import decompose_board
 from tasks.ingest import ingest_board
@@ -21,28 +24,50 @@ if TYPE_CHECKING:
 
 
 def dry_run(config: Settings, paths: list[str], dialect: str | None) -> None:
-    """Print the item tree, the findings and the batches that would run now. Calls no model, keeps nothing."""
+    """Print the item tree, the findings and the batches that would run now. Calls no model, keeps nothing.
+
+    Raises BackendUnavailable, after all that could be shown, when a run would find no server.
+    """
     recipes = load_recipes(config)
-    with opened(config) as (_, database), database.connect() as connection:
-        with connection.transaction(force_rollback=True):
-            boards = []
-            for origin in sources.expand(paths):
-                board = sources.parse(sources.read(origin, config.max_source_bytes), origin.name, dialect)
-                console().print(board_tree(board))
-                source = str(Path(origin.path).resolve()) if origin.path else f"stdin:{board.sha256[:12]}"
-                boards.append(ingest_board(connection, board, source=source).board_id)
-            for board_id in boards:
-                decompose_board(connection, board_id, recipes)
-            ready = connection.execute(statement("report.ready_groups"), {"boards": boards}).fetchall()
-            later = connection.execute(statement("report.progress"), {"boards": boards}).fetchall()
-    size = max(1, config.batch_size // 2)
-    table = Table(title="Planned batches (first wave)", title_justify="left", show_edge=False, pad_edge=False)
-    for name in ("Recipe", "Priority", "Items", "Batches"):
-        table.add_column(name, justify="left" if name == "Recipe" else "right")
-    for recipe, priority, count in ready:
-        table.add_row(recipe, str(priority), str(count), str(-(-count // size)))
-    console().print(table)
-    counts: Counter[int] = Counter(dict(later))
+    with (
+        opened(config) as (_, database),
+        database.connect() as connection,
+        connection.transaction(force_rollback=True),
+    ):
+        boards: list[int] = []
+        for origin, board in boards_of(paths, config.max_source_bytes, dialect):
+            console().print(board_tree(board))
+            source = str(origin.path.resolve()) if origin.path else f"stdin:{board.sha256[:12]}"
+            boards.append(ingest_board(connection, board, source=source).board_id)
+        for board_id in boards:
+            for finding in decompose_board(connection, board_id, recipes).findings:
+                console().print(
+                    Text(f"{finding.line or ''} {finding.code}: {clean(finding.message)}", "yellow")
+                )
+        ready = connection.execute(statement("report.ready_groups"), {"boards": boards}).fetchall()
+        counts: dict[int, int] = dict(
+            connection.execute(statement("report.progress"), {"boards": boards}).fetchall()
+        )
+    size = max(1, config.batch_size // 2)  # a drain keeps two half batches going
+    console().print()
+    if ready:
+        table = Table(
+            title="Planned batches, first wave", title_justify="left", show_edge=False, pad_edge=False
+        )
+        for name in ("Recipe", "Priority", "Items", "Batches"):
+            table.add_column(name, justify="left" if name == "Recipe" else "right")
+        for recipe, priority, count in ready:
+            table.add_row(recipe, str(priority), str(count), str(-(-count // size)))
+        console().print(table)
+    first, blocked = counts.get(Status.READY, 0), counts.get(Status.PENDING, 0)
+    console().print(f"{first} items would be asked first; {blocked} wait for others and follow.")
+    kept = "Nothing was stored, no model was called."
+    try:
+        endpoint, probe = asyncio.run(choose(config, config.backend))
+    except BackendUnavailable:
+        console().print(kept)
+        raise
     console().print(
-        f"{counts[1]} items are ready now, {counts[0]} wait for others. Nothing was stored, no model was called."
+        f"By {endpoint.backend} at {endpoint.url}, model {endpoint.model}: {probe.detail}.", markup=False
     )
+    console().print(kept)

@@ -20,13 +20,12 @@ def parse(
     """Show the items and findings of boards. Calls no model, needs no database."""
     import orjson
 
-    import sources
+    from interfaces.cli.reading import boards_of
     from interfaces.cli.render import board_tree, console
     from models.settings import settings
 
     config = settings()
-    for origin in sources.expand(paths):
-        board = sources.parse(sources.read(origin, config.max_source_bytes), origin.name, dialect)
+    for _, board in boards_of(paths, config.max_source_bytes, dialect):
         if json:
             sys.stdout.write(orjson.dumps(board.as_json()).decode() + "\n")
         else:

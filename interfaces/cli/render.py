@@ -73,7 +73,9 @@ def board_tree(board: ParsedBoard) -> Tree:
     branches: dict[int, Tree] = {}
     for item in board.items:
         above = branches.get(item.parent_line, tree) if item.parent_line is not None else tree
-        branches[item.line] = above.add(item_label(item))
+        branch = above.add(item_label(item))
+        if not item.ordinal:  # a row's phase, not the issues that it lists
+            branches[item.line] = branch
     if board.findings:
         tree.add(findings_table(board.findings))
     return tree
@@ -95,34 +97,78 @@ def findings_table(findings: Iterable[Finding]) -> Table:
 
 def run_summary(report: Report) -> Group:
     """What came of a run, board by board, and what waits for a person."""
-    table = Table(title="Boards", title_justify="left", show_edge=False, pad_edge=False)
-    table.add_column("Board", overflow="fold")
-    for name in ("Items", "Ticked", "Done", "Deferred", "Open", "Findings"):
-        table.add_column(name, justify="right")
-    for board in report.boards:
-        if not board.items:
-            continue
-        count = board.statuses
-        table.add_row(
-            Text(clean(board.source)),
-            str(len(board.items)),
-            str(count.get("skipped", 0)),
-            Text(str(count.get("done", 0)), "green"),
-            Text(str(count.get("waiting", 0)), "yellow"),
-            str(sum(count.get(name, 0) for name in ("pending", "ready", "running"))),
-            str(len(board.findings)),
-        )
-    documents = sum(not board.items for board in report.boards)
-    lines: list[Table | Text] = [table]
+    lines: list[Table | Text] = []
+    boards = [board for board in report.boards if board.items]
+    if boards:
+        table = Table(show_edge=False, pad_edge=False)
+        table.add_column("Board", overflow="fold")
+        for name in ("Items", "Ticked", "To do", "Answered", "Person", "Blocked", "Findings"):
+            table.add_column(name, justify="right")
+        for board in boards:
+            count = board.counts
+            table.add_row(
+                Text(clean(board.source)),
+                f"{count.items}+{count.steps}" if count.steps else str(count.items),
+                str(count.ticked),
+                str(count.to_do),
+                Text(str(count.done), "green"),
+                Text(str(count.waiting), "yellow"),
+                str(count.blocked),
+                str(len(board.findings)),
+            )
+        lines.append(table)
+        if any(board.counts.steps for board in boards):
+            lines.append(
+                Text("Items+steps: steps are parts of an item, without a mark of their own.", "bright_black")
+            )
+    documents = [board for board in report.boards if not board.items]
     if documents:
-        lines.append(Text(f"{documents} documents were read as knowledge.", "bright_black"))
+        what = "file was" if len(documents) == 1 else "files were"
+        lines.append(Text(f"{len(documents)} {what} read as knowledge: no items in there.", "bright_black"))
+    for board in documents:
+        for finding in board.findings:
+            if finding["severity"] != "info":
+                lines.append(Text(f"{clean(board.source)}: {clean(finding['message'])}", "yellow"))
+    lines += [Text(f"Not read: {clean(sentence)}", "red") for sentence in report.unreadable]
     if report.backend:
-        told = "no model was called" if report.backend == "extractive" else f"model {report.model}"
+        told = (
+            "no model was called" if report.backend == "extractive" else f"model {clean(report.model or '')}"
+        )
         simulated = ", SIMULATED" if report.simulated else ""
         lines.append(Text(f"Answered by {report.backend} ({told}{simulated}): {report.calls} calls."))
+    if report.state == "settled" and not report.calls:
+        lines.append(Text("Nothing was left to do.", "green"))
     if report.waiting:
-        lines.append(Text(f"{len(report.waiting)} items wait for a person: penstock review list", "yellow"))
+        lines.append(
+            Text(
+                f"{_items(len(report.waiting), 'waits', 'wait')} for a person: penstock review list", "yellow"
+            )
+        )
+    if report.blocked:
+        lines.append(
+            Text(
+                f"{_items(len(report.blocked), 'is', 'are')} blocked by others; the report says by which.",
+                "yellow",
+            )
+        )
+    if queued := report.total("queued"):
+        lines.append(
+            Text(f"{_items(queued, 'is', 'are')} still queued: run the same command again.", "yellow")
+        )
+    if failed := report.total("failed"):
+        lines.append(Text(f"{_items(failed, '', '').strip()} failed; the report says why.", "red"))
     return Group(*lines)
+
+
+def _items(number: int, one: str, many: str) -> str:
+    return f"1 item {one}" if number == 1 else f"{number} items {many}"
+
+
+def place(review: OpenReview) -> str:
+    """`plan.md:12`, relative to the working directory where it is below it."""
+    from tasks.report.places import shown
+
+    return clean(f"{shown(review.source)}:{review.line}") if review.source else ""
 
 
 def review_table(reviews: Iterable[OpenReview]) -> Table:
@@ -136,7 +182,7 @@ def review_table(reviews: Iterable[OpenReview]) -> Table:
         table.add_row(
             str(review.id),
             Text(shorten(review.title, 80)),
-            Text(clean(review.place)),
+            Text(place(review)),
             review.error_type,
             Text(shorten(review.reason, 160)),
         )
@@ -148,7 +194,7 @@ def review_case(case: ReviewCase) -> Group:
     review = case.review
     parts: list[Text | Table] = [
         Text(f"Review {review.id}: {clean(review.title)}", "bold"),
-        Text(f"{review.kind} {clean(review.place)}  {review.error_type}", "cyan"),
+        Text(f"{review.kind} {place(review)}  {review.error_type}", "cyan"),
     ]
     if case.body:
         parts.append(Text(printable(case.body)))

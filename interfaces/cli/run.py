@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -33,18 +34,19 @@ def run(
         bool, typer.Option("--dry-run", help="Show items, findings and planned batches; call no model.")
     ] = False,
 ) -> None:
-    """Bring boards from plan to answers: ingest, decompose, execute, validate, review queue, report.
+    """Bring boards from plan to answers, what is doubtful to a review queue, and a report beside.
 
-    Exit codes: 0 everything is settled, 3 something waits for a person, 1 failed, 2 bad input. Run it again and only
-    what is not settled is done; boards are never written to.
+    Run it again and only what is not settled is done. Boards are never written to.
+
+    Exit codes: 0 everything is settled, 3 something waits for a person, 1 failed, 2 bad input, 130 stopped by Ctrl-C.
     """
-    import sources
+    from interfaces.cli.reading import check_readable
     from models.settings import settings
 
     config = settings()
     if backend is not None:
         config = config.model_validate(config.model_dump() | {"backend": backend})
-    sources.expand(paths)  # bad paths are said before anything is started
+    check_readable(paths, config.max_source_bytes)
     if dry_run:
         from interfaces.cli.dry_run import dry_run as show
 
@@ -100,7 +102,7 @@ def _pipeline(
 
     from interfaces.cli.opening import opened
     from interfaces.cli.render import console
-    from models.errors import PenstockError
+    from models.errors import DatabaseError, PenstockError
 
     run_id = uuid.uuid4()
     status = console().status("Starting the database ...")
@@ -124,9 +126,11 @@ def _pipeline(
                 with RunProgress(database, run_id):
                     try:
                         asyncio.run(pipeline(paths, dialect, backend, str(out), pools=pools, run_id=run_id))
-                    except PenstockError as error:
-                        _show(database, run_id, out)
-                        raise error
+                    except PenstockError:
+                        # Where the database itself is gone there is nothing to show; the error says so.
+                        with suppress(DatabaseError):
+                            _show(database, run_id, out)
+                        raise
                     finally:
                         tell_prefect()
                 return _show(database, run_id, out)

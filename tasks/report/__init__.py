@@ -6,7 +6,18 @@ each other as Markdown for people and JSON for programs. Boards themselves are n
 
 from tasks.report.build import build, progress
 from tasks.report.markdown import as_markdown
-from tasks.report.models import BoardReport, ItemReport, Report
+from tasks.report.models import BoardReport, Counts, ItemReport, Report
+from tasks.report.places import shown
 from tasks.report.write import write
 
-__all__ = ["BoardReport", "ItemReport", "Report", "as_markdown", "build", "progress", "write"]
+__all__ = [
+    "BoardReport",
+    "Counts",
+    "ItemReport",
+    "Report",
+    "as_markdown",
+    "build",
+    "progress",
+    "shown",
+    "write",
+]

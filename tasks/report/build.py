@@ -9,9 +9,11 @@ from typing import Any
 
 import psycopg
 
-from models.enums import Status
+from models.enums import Declared, Status
 from sql.statements import statement
-from tasks.report.models import BoardReport, ItemReport, Report
+from tasks.report.blocked import explain
+from tasks.report.models import BoardReport, Counts, ItemReport, Report
+from tasks.report.places import shown
 
 
 def progress(connection: psycopg.Connection[Any], boards: Sequence[int]) -> dict[Status, int]:
@@ -29,19 +31,24 @@ def build(
     findings: dict[int, list[dict[str, Any]]] = defaultdict(list)
     for board_id, code, severity, line, message in connection.execute(statement("report.findings"), scope):
         findings[board_id].append({"code": code, "severity": severity, "line": line, "message": message})
-    waits = _waits(connection, scope)
     items: dict[int, list[ItemReport]] = defaultdict(list)
     for row in connection.execute(statement("report.items"), scope):
-        items[row[1]].append(_item(row, waits))
+        items[row[1]].append(_item(row))
+    needs = _needs(connection, scope)
+    for some in items.values():
+        explain(some, needs)
+        some[:] = [item for item in some if item.line]  # gates between phases stand on no line
     reports = [
         BoardReport(
             board_id=board_id,
-            source=source,
+            source=shown(source),
+            path=source,
             dialect=dialect,
             title=title,
-            declared=dict(Counter(item.declared for item in items[board_id] if item.line)),
-            statuses=dict(Counter(item.status for item in items[board_id] if item.line)),
-            items=[item for item in items[board_id] if item.line],
+            counts=_counts(items[board_id]),
+            declared=dict(Counter(item.declared for item in items[board_id] if item.kind != "step")),
+            statuses=dict(Counter(item.status for item in items[board_id])),
+            items=items[board_id],
             findings=findings[board_id],
         )
         for board_id, source, dialect, title in connection.execute(
@@ -58,6 +65,7 @@ def build(
         endpoint=run.get("endpoint"),
         model=run.get("model"),
         error=run.get("error"),
+        unreadable=(run.get("params") or {}).get("unreadable", []),
         simulated=any(item.simulated for board in reports for item in board.items),
         calls=calls,
         prompt_tokens=prompt_tokens,
@@ -85,24 +93,43 @@ def _usage(
     return tuple(row)
 
 
-def _waits(connection: psycopg.Connection[Any], scope: dict[str, Any]) -> dict[int, list[str]]:
-    waits: dict[int, list[str]] = defaultdict(list)
-    for item_id, _, ext_id, title, status in connection.execute(statement("report.blocked_by"), scope):
-        waits[item_id].append(f"{ext_id or title} ({Status(status).label})")
-    return waits
+def _needs(connection: psycopg.Connection[Any], scope: dict[str, Any]) -> dict[int, list[int]]:
+    needs: dict[int, list[int]] = defaultdict(list)
+    for item_id, needs_id in connection.execute(statement("report.blocked_by"), scope):
+        needs[item_id].append(needs_id)
+    return needs
 
 
-def _item(row: Sequence[Any], waits: dict[int, list[str]]) -> ItemReport:
-    (item_id, _, _, status, _, _, ext_id, kind, title, line, _, declared) = row[:12]
+def _counts(items: Sequence[ItemReport]) -> Counts:
+    work = Counter(item.status for item in items if item.work)
+    own = [item for item in items if item.kind != "step"]
+    return Counts(
+        items=len(own),
+        steps=len(items) - len(own),
+        ticked=sum(not Declared(item.declared).is_open for item in own),
+        to_do=work.total(),
+        done=work["done"],
+        waiting=work["waiting"],
+        blocked=work["pending"],
+        queued=work["ready"] + work["running"],
+        failed=work["failed"],
+        rejected=work["cancelled"],
+    )
+
+
+def _item(row: Sequence[Any]) -> ItemReport:
+    (item_id, _, parent, status, recipe, _, ext_id, kind, title, line, _, declared) = row[:12]
     text, citations, accepted_by, simulated, model, review_id, reason, error_type = row[12:]
     return ItemReport(
         item_id=item_id,
+        parent=parent,
         line=line,
         id=ext_id,
         kind=kind,
         title=title,
         declared=declared,
         status=Status(status).label,
+        work=recipe is not None and status != Status.SKIPPED,
         text=text,
         citations=citations or [],
         accepted_by=accepted_by,
@@ -111,5 +138,4 @@ def _item(row: Sequence[Any], waits: dict[int, list[str]]) -> ItemReport:
         review=review_id,
         reason=reason,
         error_type=error_type,
-        waits_for=waits.get(item_id, []),
     )

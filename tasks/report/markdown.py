@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import defaultdict
+from collections.abc import Sequence
 
+from models.enums import ErrorType
 from tasks.report.models import BoardReport, ItemReport, Report
+from tasks.report.words import meaning
 
 LONGEST_TITLE = 120
 LONGEST_ANSWER = 1200
+LONGEST_REASON = 240
+MOST_ITEMS = 15  # of one list; the rest is counted, and in the JSON
+SEVERITY_ORDER = {"error": 0, "warning": 1, "info": 2}
 
 STATES = {
     "settled": "Everything is settled.",
-    "waiting": "Something waits for a person.",
+    "waiting": "Not everything is settled.",
     "failed": "The run failed.",
     "running": "The run is still going on.",
 }
@@ -20,8 +26,7 @@ STATES = {
 
 def as_markdown(report: Report) -> str:
     """The whole report; a few screens for a few boards."""
-    lines = ["# Penstock report", ""]
-    lines += [f"**{STATES[report.state]}** {_totals(report)}", ""]
+    lines = ["# Penstock report", "", f"**{STATES[report.state]}** {_totals(report)}", ""]
     if report.error:
         lines += [f"> {_plain(report.error)}", ""]
     if report.simulated:
@@ -29,25 +34,35 @@ def as_markdown(report: Report) -> str:
             "> **Simulated.** Answers marked so come from Penstock's model simulator: no model wrote them.",
             "",
         ]
+    if report.unreadable:
+        lines += ["**Not read:**", "", *(f"- {_plain(sentence)}" for sentence in report.unreadable), ""]
     lines += _how(report)
     lines += _overview(report)
-    if report.waiting:
-        lines += _queue(report)
+    lines += _next(report)
     for board in report.boards:
         lines += _board(board)
     return "\n".join(lines).rstrip() + "\n"
 
 
 def _totals(report: Report) -> str:
-    statuses: Counter[str] = Counter()
-    for board in report.boards:
-        statuses.update(board.statuses)
-    findings = sum(len(board.findings) for board in report.boards if board.items)
+    parts = [
+        f"{report.total('to_do')} of them had something to do: {report.total('done')} answered",
+        f"{report.total('waiting')} wait for a person",
+        f"{report.total('blocked')} are blocked by others",
+    ]
+    for name, words in (("queued", "are still queued"), ("failed", "failed"), ("rejected", "were rejected")):
+        if report.total(name):
+            parts.append(f"{report.total(name)} {words}")
+    boards = sum(bool(board.items) for board in report.boards)
     return (
-        f"{len(report.boards)} documents, {sum(statuses.values())} items: {statuses['done']} done, "
-        f"{statuses['waiting']} deferred to a person, {len(report.blocked)} blocked, "
-        f"{statuses['skipped']} already ticked on the board. {findings} findings."
+        f"{boards} {'board' if boards == 1 else 'boards'} with {_items(report.total('items'), report.total('steps'))}. "
+        f"{', '.join(parts)}."
     )
+
+
+def _items(items: int, steps: int) -> str:
+    counted = f"{items} {'item' if items == 1 else 'items'}"
+    return f"{counted} and {steps} {'step' if steps == 1 else 'steps'}" if steps else counted
 
 
 def _how(report: Report) -> list[str]:
@@ -55,93 +70,191 @@ def _how(report: Report) -> list[str]:
         return []
     if report.backend == "extractive":
         how = (
-            "No model server answered, so the `extractive` backend did: it quotes the documents of the run, with the "
-            "place, and defers what it finds no evidence for. No model was called."
+            "Answered by `extractive`, which is no model: it quotes the documents of the run, names the place of each "
+            "quote, and defers what it finds no evidence for."
         )
     else:
         how = (
-            f"Backend `{report.backend}` at {report.endpoint}, model `{report.model}`: {report.calls} calls, "
-            + (f"{report.prompt_tokens} prompt and {report.completion_tokens} answer tokens.")
+            f"Answered by `{report.backend}` at {report.endpoint}, model `{report.model}`: {report.calls} calls, "
+            f"{report.prompt_tokens} prompt and {report.completion_tokens} answer tokens."
         )
     return [how, ""]
 
 
 def _overview(report: Report) -> list[str]:
     boards = [board for board in report.boards if board.items]
-    if not boards:
-        return []
-    rows = [
-        "| Board | Dialect | Items | Ticked on the board | Done | Deferred | Blocked or pending | Findings |",
-        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+    lines: list[str] = []
+    if boards:
+        lines += [
+            "| Board | Items | Steps | Ticked | To do | Answered | For a person | Blocked | Findings |",
+            "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+        ]
+        for board in boards:
+            count = board.counts
+            numbers = (
+                *(count.items, count.steps, count.ticked, count.to_do, count.done, count.waiting),
+                *(count.blocked, len(board.findings)),
+            )
+            cells = " | ".join(str(number) for number in numbers)
+            lines.append(f"| {_cell(_plain(board.source))} | {cells} |")
+        lines += [
+            "",
+            "*Ticked*: the board says it is done or skipped. *To do*: open, and without parts of its own.",
+            "",
+        ]
+    documents = [board for board in report.boards if not board.items]
+    if documents:
+        lines += [f"Read as documentation, not as work: {_count(len(documents), 'file')}.", ""]
+    odd = [
+        f"- `{board.source}`: {_plain(finding['message'])}"
+        for board in documents
+        for finding in board.findings
+        if finding["severity"] != "info"
     ]
-    for board in boards:
-        count = Counter(board.statuses)
-        rest = count["pending"] + count["ready"] + count["running"]
-        rows.append(
-            f"| {_cell(board.source)} | {board.dialect} | {len(board.items)} | {count['skipped']} | {count['done']} "
-            f"| {count['waiting']} | {rest} | {len(board.findings)} |"
+    return [*lines, *odd, ""] if odd else lines
+
+
+def _next(report: Report) -> list[str]:
+    lines = []
+    if report.waiting:
+        lines.append(
+            "- Decide what waits for a person: `penstock review list`, `penstock review show N`, then "
+            "`penstock review accept|edit|retry|reject N`. What waited for it goes on by itself."
         )
-    documents = len(report.boards) - len(boards)
-    return [*rows, "", *([f"Read as documentation, not as work: {documents}.", ""] if documents else [])]
-
-
-def _queue(report: Report) -> list[str]:
-    lines = ["## Waiting for a person", "", "| Review | Item | Why |", "| ---: | --- | --- |"]
-    for item in report.waiting:
-        lines.append(f"| {item.review or ''} | {_cell(_name(item))} | {_cell(_plain(item.reason or ''))} |")
-    return [
-        *lines,
-        "",
-        "Decide with `penstock review show N`, then `accept`, `edit`, `retry` or `reject`.",
-        "",
-    ]
+    if report.total("queued"):
+        lines.append(
+            "- Some items are still queued: run the same command again, with a backend that may do them."
+        )
+    if report.blocked and not report.waiting and not report.total("queued"):
+        lines.append("- Blocked items go on as soon as what they wait for is settled.")
+    return ["## What to do next", "", *lines, ""] if lines else []
 
 
 def _board(board: BoardReport) -> list[str]:
     if not board.items:
         return []
+    count = board.counts
+    open_items = count.items - count.ticked
     lines = [
         f"## {_plain(board.title or board.source)}",
         "",
-        f"`{board.source}`, read as {board.dialect}.",
+        f"`{board.source}`, read as {board.dialect}: {_items(count.items, count.steps)}, {count.ticked} ticked, "
+        f"{open_items} open.",
         "",
     ]
-    done = [item for item in board.having("done") if item.text]
-    if done:
-        lines += ["### Done", ""]
-        for item in done:
-            lines += _answer(item)
-    blocked = [item for item in board.items if item.waits_for]
-    if blocked:
-        lines += ["### Blocked", ""]
-        lines += [f"- {_name(item)}: waits for {_plain(', '.join(item.waits_for))}" for item in blocked] + [
-            ""
-        ]
+    if waiting := board.having("waiting"):
+        lines += ["### Waiting for a person", "", *_waiting(board, waiting)]
+    if answered := board.answered:
+        lines += ["### Answered", ""]
+        for item in answered[:MOST_ITEMS]:
+            lines += _answer(board, item)
+        lines += _more(len(answered), "answers")
+    if board.blocked:
+        lines += ["### Blocked", "", *_blocked(board)]
     if board.findings:
-        lines += ["### Findings", "", "| Line | Code | What |", "| ---: | --- | --- |"]
-        lines += [
-            f"| {finding['line'] or ''} | `{finding['code']}` | {_cell(_plain(finding['message']))} |"
-            for finding in board.findings
-        ] + [""]
+        lines += ["### Findings", "", *_findings(board)]
     return lines
 
 
-def _answer(item: ItemReport) -> list[str]:
+def _waiting(board: BoardReport, waiting: Sequence[ItemReport]) -> list[str]:
+    groups: dict[str, list[ItemReport]] = defaultdict(list)
+    for item in waiting:
+        groups[item.error_type or ""].append(item)
+    lines: list[str] = []
+    for error_type, items in groups.items():
+        lines += [f"{len(items)} × **{error_type or 'deferred'}**: {meaning(error_type)}.", ""]
+        for item in items[:MOST_ITEMS]:
+            # Without evidence the reasons differ only in the places that were looked at.
+            reason = "" if error_type == ErrorType.NO_EVIDENCE else f". {_short(item.reason or '')}"
+            lines.append(f"- review {item.review}: {_name(item)} (line {item.line}){reason}")
+        lines += ["", *_more(len(items), "items; `penstock review list` shows all")]
+    return lines
+
+
+def _blocked(board: BoardReport) -> list[str]:
+    groups: dict[tuple[int, ...], list[ItemReport]] = defaultdict(list)
+    for item in board.blocked:
+        groups[tuple(wait.item_id for wait in item.waits_for)].append(item)
+    lines: list[str] = []
+    for items in groups.values():
+        waits = items[0].waits_for
+        first = "; ".join(
+            f"**{_plain(_cut(wait.name, 80))}**{_at(wait.line)}: {_plain(wait.why)}" for wait in waits[:3]
+        )
+        others = f", and {len(waits) - 3} more" if len(waits) > 3 else ""
+        lines += [f"{_count(len(items), 'item')} after {first or 'an item that is not settled'}{others}.", ""]
+        lines += [f"- {_name(item)} (line {item.line})" for item in items[:MOST_ITEMS]]
+        lines += ["", *_more(len(items), "items")]
+    return lines
+
+
+def _findings(board: BoardReport) -> list[str]:
+    ordered = sorted(
+        board.findings, key=lambda finding: (SEVERITY_ORDER.get(finding["severity"], 3), finding["line"])
+    )
+    lines = ["| Where | Severity | Code | What |", "| --- | --- | --- | --- |"]
+    for finding in ordered[:MOST_ITEMS]:
+        line = f":{finding['line']}" if finding["line"] else ""
+        lines.append(
+            f"| {_cell(_plain(board.source))}{line} | {finding['severity']} | `{finding['code']}` "
+            f"| {_cell(_plain(finding['message']))} |"
+        )
+    return [*lines, "", *_more(len(ordered), "findings")]
+
+
+def _more(number: int, what: str) -> list[str]:
+    return (
+        [f"… and {number - MOST_ITEMS} more {what}. All are in report.json.", ""]
+        if number > MOST_ITEMS
+        else []
+    )
+
+
+def _answer(board: BoardReport, item: ItemReport) -> list[str]:
     by = "a person" if item.accepted_by == "person" else item.model or "checks"
     mark = " **(simulated)**" if item.simulated else ""
-    text = (item.text or "")[:LONGEST_ANSWER]
-    lines = [f"**{_name(item)}** (line {item.line}, accepted from {_plain(by)}){mark}", ""]
-    lines += [f"> {_plain(line)}" for line in text.splitlines() if line.strip()]
+    lines = [f"**{_name(item)}** (line {item.line}, by {_plain(by)}){mark}", ""]
+    text = _cut(item.text or "", LONGEST_ANSWER)
     cites = list(dict.fromkeys(str(citation.get("cite", "")) for citation in item.citations))
-    if cites:
-        lines += [">", f"> Sources: {', '.join(f'`{cite}`' for cite in cites)}"]
+    named = {cite for cite in cites if f"[{cite}]" in text}
+    for line in text.splitlines():
+        if line.strip():
+            lines.append(f"> {_with_cites(line, named)}  ")
+    if rest := [cite for cite in cites if cite not in named]:
+        lines += [">", f"> Sources: {', '.join(f'`{cite}`' for cite in rest)}"]
     return [*lines, ""]
 
 
+def _with_cites(line: str, cites: set[str]) -> str:
+    """A line of an answer: `[place]` as code where the place is a citation of it, the rest disarmed."""
+    if not cites:
+        return _plain(line)
+    pieces = re.split("(" + "|".join(re.escape(f"[{cite}]") for cite in sorted(cites)) + ")", line)
+    return " ".join(
+        f"(`{piece[1:-1]}`)" if piece[1:-1] in cites and piece.startswith("[") else _plain(piece)
+        for piece in pieces
+        if piece.strip()
+    )
+
+
+def _at(line: int) -> str:
+    return f" (line {line})" if line else ""  # a gate between phases stands on no line
+
+
 def _name(item: ItemReport) -> str:
-    title = item.title if len(item.title) <= LONGEST_TITLE else item.title[: LONGEST_TITLE - 1] + "…"
-    named = f"{item.id} {title}" if item.id and item.id not in title else title
-    return _plain(named)
+    return _plain(_cut(item.name, LONGEST_TITLE))
+
+
+def _short(text: str) -> str:
+    return _plain(_cut(text, LONGEST_REASON))
+
+
+def _cut(text: str, longest: int) -> str:
+    return text if len(text) <= longest else text[: longest - 1] + "…"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _plain(text: str) -> str:

@@ -1,4 +1,4 @@
-"""The report's content, the same for Markdown and JSON."""
+"""The report's content, the same for Markdown and JSON. All of it is in the JSON; the Markdown cuts long lists."""
 
 from __future__ import annotations
 
@@ -8,37 +8,79 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 
+class Wait(BaseModel):
+    """What an item can't start before."""
+
+    item_id: int
+    name: str
+    line: int  # 0: no line of its own, a gate between phases
+    status: str
+    why: str  # what that one waits for itself, down to what a person can act on
+
+
 class ItemReport(BaseModel):
     item_id: int
-    line: int
-    id: str | None
+    parent: int | None  # item_id of the item that it is a part of
+    line: int  # 1-based, on the board
+    id: str | None  # as written on the board
     kind: str
     title: str
-    declared: str
-    status: str
+    declared: str  # what the board says: todo, in_progress, blocked, done, skipped, partial
+    status: str  # what Penstock knows: pending, ready, running, waiting, done, failed, cancelled, skipped
+    work: bool  # to be done by machines or a person; False: ticked on the board, or only the sum of its parts
     text: str | None = None  # the accepted answer
     citations: list[dict[str, Any]] = Field(default_factory=list)
-    accepted_by: str | None = None
+    accepted_by: str | None = None  # checks, person
     model: str | None = None
     simulated: bool = False
     review: int | None = None
     reason: str | None = None
     error_type: str | None = None
-    waits_for: list[str] = Field(default_factory=list)
+    waits_for: list[Wait] = Field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        return f"{self.id} {self.title}" if self.id and self.id not in self.title else self.title
+
+
+class Counts(BaseModel):
+    """`items` and `steps` are the board's own; `to_do` is what was open and has no parts of its own: it is the sum of
+    `done`, `waiting`, `blocked`, `queued`, `failed` and `rejected`."""
+
+    items: int
+    steps: int
+    ticked: int  # items that the board itself says are done or skipped
+    to_do: int
+    done: int  # an answer was accepted
+    waiting: int  # deferred to a person
+    blocked: int  # waits for another item
+    queued: int  # ready or running
+    failed: int
+    rejected: int  # a person said that it will not be done
 
 
 class BoardReport(BaseModel):
     board_id: int
-    source: str
+    source: str  # relative to the working directory where it is below it
+    path: str  # as stored: absolute, or stdin:<hash>
     dialect: str
     title: str
-    declared: dict[str, int]  # what the board says, by its own marks
-    statuses: dict[str, int]  # what Penstock knows
+    counts: Counts
+    declared: dict[str, int]  # items by what the board says; steps are left out
+    statuses: dict[str, int]  # items and steps by what Penstock knows
     items: list[ItemReport]
     findings: list[dict[str, Any]]
 
     def having(self, *statuses: str) -> list[ItemReport]:
         return [item for item in self.items if item.status in statuses]
+
+    @property
+    def answered(self) -> list[ItemReport]:
+        return [item for item in self.having("done") if item.text]
+
+    @property
+    def blocked(self) -> list[ItemReport]:
+        return [item for item in self.items if item.work and item.status == "pending"]
 
 
 class Report(BaseModel):
@@ -51,6 +93,7 @@ class Report(BaseModel):
     model: str | None
     simulated: bool
     error: str | None
+    unreadable: list[str] = Field(default_factory=list)  # one sentence for each file that could not be read
     calls: int
     prompt_tokens: int
     completion_tokens: int
@@ -62,4 +105,16 @@ class Report(BaseModel):
 
     @property
     def blocked(self) -> list[ItemReport]:
-        return [item for board in self.boards for item in board.items if item.waits_for]
+        return [item for board in self.boards for item in board.blocked]
+
+    @property
+    def unsettled(self) -> int:
+        """Items that are not at their end: they wait for a person, for another item, or for a server."""
+        return sum(
+            board.counts.waiting + board.counts.blocked + board.counts.queued + board.counts.failed
+            for board in self.boards
+        )
+
+    def total(self, name: str) -> int:
+        """The sum of one of the counts over all boards."""
+        return sum(int(getattr(board.counts, name)) for board in self.boards)

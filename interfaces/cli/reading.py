@@ -1,0 +1,45 @@
+"""How commands read boards: one unreadable file among others is said, and the rest goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import sources
+from interfaces.cli.app import complain
+from models.board import ParsedBoard
+from models.errors import SourceError
+
+
+def check_readable(paths: Sequence[str], max_bytes: int) -> None:
+    """Raises SourceError when not one of `paths` can be read as text: said before anything is started."""
+    problems: list[str] = []
+    for origin in sources.expand(paths):
+        if origin is sources.STDIN:
+            return  # can be read only once
+        try:
+            sources.decode(sources.read(origin, max_bytes), origin.name, max_bytes)
+        except SourceError as error:
+            problems.append(str(error))
+        else:
+            return
+    raise SourceError(" ".join(problems))
+
+
+def boards_of(
+    paths: Sequence[str], max_bytes: int, dialect: str | None
+) -> Iterator[tuple[sources.Origin, ParsedBoard]]:
+    """Each board that can be read; at the end a sentence for each that can't, or SourceError when none could."""
+    problems: list[str] = []
+    read = 0
+    for origin in sources.expand(paths):
+        try:
+            board = sources.parse(sources.read(origin, max_bytes), origin.name, dialect, max_bytes)
+        except SourceError as error:
+            problems.append(str(error))
+            continue
+        read += 1
+        yield origin, board
+    if not read:
+        raise SourceError(" ".join(problems))
+    for sentence in problems:
+        complain(f"Not read: {sentence}")
