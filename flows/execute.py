@@ -12,6 +12,7 @@ from prefect.runtime import flow_run
 
 from backends.registry import choose, make
 from flows.opening import opened
+from flows.remember import remember_accepted
 from models.calls import Passage
 from models.recipe import Recipe, Rendered
 from tasks import validate
@@ -68,6 +69,8 @@ async def execute(backend: str = "auto", boards: list[int] | None = None) -> dic
             )
         finally:
             await server.close()
+        if tally.accepted:
+            await remember_accepted()
         await _summary(endpoint.backend, model, tally)
     return {"backend": endpoint.backend, "endpoint": endpoint.url, "model": model} | tally.as_json()
 

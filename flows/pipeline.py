@@ -19,11 +19,11 @@ from flows.decompose import decompose
 from flows.execute import execute
 from flows.ingest import ingest
 from flows.opening import opened
+from flows.remember import remember_accepted
 from models.errors import BackendUnavailable, PenstockError
 from sql.connection import Database
 from sql.statements import statement
 from tasks import report as reports
-from tasks.remember import remember_results
 
 __all__ = ["pipeline"]
 
@@ -96,18 +96,6 @@ async def _execute(backend: str, boards: list[int], pools: bool) -> None:
             f"The drain {finished.name!r} on the pool {backend} ended {words}. Its log is in the Prefect UI; accepted "
             f"answers are kept, run the same command again."
         )
-
-
-@task(name="remember", task_run_name="remember accepted answers", cache_policy=NO_CACHE, persist_result=False)
-async def remember_accepted() -> int:
-    """Accepted answers become knowledge; simulated ones never do."""
-    async with opened() as (_, db):
-
-        def remember() -> int:
-            with db.connect() as connection:
-                return remember_results(connection)
-
-        return await asyncio.to_thread(remember)
 
 
 async def _finish(db: Database, run: uuid.UUID, boards: list[int], out: str | None) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from prefect import flow, get_run_logger
 from prefect.runtime import flow_run
 
 from flows.opening import opened
+from flows.remember import remember_accepted
 from models.enums import Decision
 from tasks.review import decide
 
@@ -34,6 +35,7 @@ async def review(
             decided = await decide(connection, review_id, decision, text=text, note=note, by=by)
         finally:
             await connection.close()
+    await remember_accepted()
     get_run_logger().info(
         "%s: %s by %s; %d items released.", decided.title, decided.decision, by, decided.released
     )
