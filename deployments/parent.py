@@ -20,7 +20,8 @@ GRACE_SECONDS = 15.0
 
 
 def end_with_parent(interval: float = 1.0, grace: float = GRACE_SECONDS) -> None:
-    """Watch the parent in a thread: when it is gone, SIGTERM to this process, and after `grace` seconds SIGKILL.
+    """Watch the parent in a thread: when it is gone, SIGTERM to this process, and after `grace` seconds SIGKILL;
+    with a grace of 0 SIGKILL at once.
 
     Does nothing where the parent did not ask for it by setting `PENSTOCK_PARENT_PID`. The variable is taken
     out of the environment, so that it does not reach grandchildren.
@@ -35,6 +36,7 @@ def end_with_parent(interval: float = 1.0, grace: float = GRACE_SECONDS) -> None
 def _watch(parent: int, interval: float, grace: float) -> None:
     while os.getppid() == parent:
         time.sleep(interval)
-    os.kill(os.getpid(), signal.SIGTERM)
-    time.sleep(grace)
+    if grace > 0:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(grace)
     os.kill(os.getpid(), signal.SIGKILL)

@@ -31,11 +31,11 @@ import psutil
 from deployments.children import Child
 from deployments.deploy import declared, deploy
 from deployments.environment import as_environment
-from deployments.flow_run import FOLDER
+from deployments.flow_run import FOLDER, LOG
 from deployments.pools import ensure_pools, pools
 from deployments.processes import ended, last_lines, living, open_log, read_note, write_note
 from deployments.profile import NAME as PROFILE
-from deployments.profile import Written, profiles_path, write_profile
+from deployments.profile import profiles_path, write_profile
 from deployments.secrets import load_secrets
 from deployments.server import Orchestrator, orchestrator
 from models.errors import OrchestratorError, PenstockError
@@ -62,7 +62,7 @@ class Running:
     api_url: str
     door_url: str
     home: Path
-    profile: Written | None = None
+    profile_active: bool = True  # whether a plain shell's Prefect reaches it as it is
     already: bool = False  # it ran before this call
 
     def lines(self) -> list[str]:
@@ -74,11 +74,8 @@ class Running:
             f"[bold]HTTP door[/]    {self.door_url}   (GET /status, POST /webhooks/board, POST /boards)",
             f"[bold]Logs[/]         {self.home / 'logs'}",
         ]
-        if self.profile is not None:
-            use = "" if self.profile.active else f"; first run [bold]prefect profile use {PROFILE}[/]"
-            found.append(
-                f"[bold]In a shell[/]   prefect deployment run 'pipeline/local' -p board=PLAN.md{use}"
-            )
+        use = "" if self.profile_active else f"   (first: [bold]prefect profile use {PROFILE}[/])"
+        found.append(f"[bold]In a shell[/]   prefect deployment run 'pipeline/local' -p board=PLAN.md{use}")
         return found
 
 
@@ -200,6 +197,7 @@ def _run(config: Settings, say: Say, signals: _Signals, note: Path, profiles: Pa
                     ui_url=running.ui_url,
                     api_url=running.api_url,
                     door_url=running.door_url,
+                    profile_active=running.profile_active,
                 )
                 for line in running.lines():
                     say(line)
@@ -249,6 +247,7 @@ def _children(config: Settings, prefect: Orchestrator) -> list[Child]:
         **prefect.environment(),
         **as_environment(inner),
         FOLDER: str(folder),
+        LOG: str(logs / "flow-runs.log"),
         "PREFECT_WORKER_QUERY_SECONDS": "2",  # how long a run waits for its worker to see it, at most
         "PREFECT_LOGGING_COLORS": "false",
         "PYTHONUNBUFFERED": "1",
@@ -314,7 +313,9 @@ def _running(config: Settings, prefect: Orchestrator, profiles: Path) -> Running
             if name in ("PREFECT_API_URL", "PREFECT_API_AUTH_STRING")
         },
     )
-    return Running(os.getpid(), prefect.ui_url, prefect.api_url, _door_url(config), config.home, profile)
+    return Running(
+        os.getpid(), prefect.ui_url, prefect.api_url, _door_url(config), config.home, profile.active
+    )
 
 
 def _door_url(config: Settings) -> str:
@@ -375,6 +376,7 @@ def _from_note(config: Settings, note: dict[str, Any]) -> Running:
         str(note["api_url"]),
         str(note["door_url"]),
         config.home,
+        profile_active=bool(note.get("profile_active")),
         already=True,
     )
 

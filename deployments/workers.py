@@ -43,6 +43,7 @@ class FlowRunProcess(ProcessJobConfiguration):
     """How a flow run's process is started: see deployments.flow_run."""
 
     def prepare_for_flow_run(self, *args: Any, **kwargs: Any) -> None:
+        self.stream_output = False  # it writes its own log
         # Before the base prepares: it remembers whether a command was given.
         if self.command is None:
             self.command = f'"{sys.executable}" -m deployments.flow_run'

@@ -33,7 +33,7 @@ DEFAULT_URLS: dict[str, str] = {
 }
 """Where `backend: auto` looks: each kind of server on its usual port, on this machine only."""
 
-NOT_SETTINGS = frozenset({"PENSTOCK_CONFIG", "PENSTOCK_FOLDER", "PENSTOCK_PARENT_PID"})
+NOT_SETTINGS = frozenset({"PENSTOCK_CONFIG", "PENSTOCK_FOLDER", "PENSTOCK_PARENT_PID", "PENSTOCK_RUNS_LOG"})
 """Variables of ours that are no settings: where penstock.toml is, and what `penstock up` tells its children."""
 
 

@@ -82,6 +82,7 @@ def run_state(config: Settings, run: str) -> str:
 def test_up_works_survives_and_goes_down(shell: dict[str, str], settings_env: Path, tmp_path: Path) -> None:
     config = Settings()
     home = settings_env
+    runs_log = home / "logs" / "flow-runs.log"
     said: list[str] = []
     first = up(config, detach=True, say=said.append)
     try:
@@ -114,7 +115,7 @@ def test_up_works_survives_and_goes_down(shell: dict[str, str], settings_env: Pa
             timeout=150,
             check=False,
         )
-        assert done.returncode == 0, done.stdout + done.stderr
+        assert done.returncode == 0, done.stdout + done.stderr + runs_log.read_text()[-4000:]
         assert "Completed" in done.stdout
 
         # A worker process that dies is started again; the run that it had starts again with it.
@@ -124,7 +125,12 @@ def test_up_works_survives_and_goes_down(shell: dict[str, str], settings_env: Pa
         wait_for(lambda: run_state(config, run) == "Running", 60, "the run did not start")
         (worker,) = [each for each in ours(home) if "deployments.workers" in each.cmdline()]
         worker.kill()
-        wait_for(lambda: run_state(config, run) == "Completed", 120, "the run did not start again")
+        wait_for(
+            lambda: run_state(config, run) == "Completed" or "Failed" in runs_log.read_text(),
+            120,
+            "the run did not start again",
+        )
+        assert run_state(config, run) == "Completed", runs_log.read_text()[-4000:]
 
         # `kill -9` of `up` leaves nothing behind, and the next one starts where it was: nothing to deploy.
         left = [each for each in ours(home) if each.pid != os.getpid()]
