@@ -82,8 +82,7 @@ async def keep_going(client: PrefectClient, database: Database, settings: Settin
         await asyncio.sleep(settings.drain_interval)
         try:
             async with asyncio.timeout(60):
-                for line in await look_once(client, database, settings):
-                    logger.info("%s", line)
+                await look_once(client, database, settings)
             said = ""
         except (PenstockError, PrefectException, psycopg.Error, httpx.HTTPError, TimeoutError) as error:
             words = str(error) or type(error).__name__
@@ -101,14 +100,26 @@ async def look_once(client: PrefectClient, database: Database, settings: Setting
         wanted = await wanted_drains(connection, settings)
     finally:
         await connection.close()
+    problems: list[PenstockError] = []
     for delivery in owed:
-        run = await start_delivery(client, database, delivery)
-        started.append(f"run {run} for the delivery {delivery.id}, which was accepted before a crash")
+        try:
+            run = await start_delivery(client, database, delivery)
+        except PenstockError as error:
+            problems.append(error)  # the others are owed theirs all the same
+        else:
+            started.append(f"run {run} for the delivery {delivery.id}, which was accepted before a crash")
     for each in wanted:
         deployment = f"execute/{each.backend}"
-        if may_start(await _past(client, deployment), datetime.now(UTC)):
-            run = await start_run(client, deployment, {"backend": each.backend})
-            started.append(f"{deployment}: run {run} for {each.items} ready items")
+        try:
+            if may_start(await _past(client, deployment), datetime.now(UTC)):
+                run = await start_run(client, deployment, {"backend": each.backend})
+                started.append(f"{deployment}: run {run} for {each.items} ready items")
+        except PenstockError as error:
+            problems.append(error)
+    for line in started:
+        logger.info("%s", line)
+    if problems:
+        raise problems[0]
     return started
 
 

@@ -321,6 +321,11 @@ def _check_access(reached: Orchestrator, deadline: float) -> None:
             f"The Prefect server at {_shown(reached.api_url)} does not answer ({type(error).__name__}). "
             "Check PENSTOCK_PREFECT_API_URL, and that it runs and can be reached from here."
         ) from None
+    if answer.status_code in (401, 403) and reached.started_here:
+        raise OrchestratorError(
+            f"The Prefect server at {reached.api_url} was started with another password than "
+            f"{reached.home.parent / 'secrets.json'} has now. Stop what uses it (`penstock down`) and run this again."
+        )
     if answer.status_code in (401, 403):
         raise OrchestratorError(
             f"The Prefect server at {_shown(reached.api_url)} refuses the user {user or PREFECT_USER!r} "

@@ -26,7 +26,7 @@ from sql.statements import statement
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
 
-__all__ = ["Lease", "Part", "PoolStatus", "RunStatus", "Status", "reached", "status"]
+__all__ = ["Lease", "Part", "PoolStatus", "RunStatus", "Status", "postgres", "reached", "status"]
 
 RECENT = 10
 BEAT_SECONDS = 30  # Prefect's heartbeat of a worker; offline after three missed
@@ -109,7 +109,7 @@ def status(settings: Settings, given: Database | None = None) -> Status:
     found = Status(
         home=settings.home,
         up=up,
-        postgres=_postgres(settings),
+        postgres=postgres(settings),
         prefect=Part(False, "not running"),
         door=door or Part(False, "not running; `penstock up` opens it"),
         pools=[PoolStatus(pool.name, pool.limit) for pool in pools(settings)],
@@ -132,7 +132,8 @@ def reached(settings: Settings) -> Orchestrator | None:
     return Orchestrator(f"http://127.0.0.1:{note['port']}/api", auth_string, home, settings)
 
 
-def _postgres(settings: Settings) -> Part:
+def postgres(settings: Settings) -> Part:
+    """Whether the embedded Postgres runs; one given by URL is taken to."""
     if settings.database_url is not None:
         return Part(True, "PENSTOCK_DATABASE_URL")
     try:

@@ -38,7 +38,8 @@ from deployments.profile import NAME as PROFILE
 from deployments.profile import profiles_path, write_profile
 from deployments.secrets import load_secrets
 from deployments.server import Orchestrator, orchestrator
-from models.errors import OrchestratorError, PenstockError
+from deployments.status import postgres
+from models.errors import DatabaseError, OrchestratorError, PenstockError, SettingsError
 from models.settings import Settings, settings
 from sql.connection import database
 from sql.schema import prepare
@@ -189,7 +190,7 @@ def _run(config: Settings, say: Say, signals: _Signals, note: Path, profiles: Pa
                     say(f"{child.name} ...")
                     child.start()
                 _wait_ready(config, children, signals)
-                running = _running(config, prefect, profiles)
+                running = _running(config, prefect, profiles, say)
                 write_note(
                     note,
                     running.pid,
@@ -221,6 +222,11 @@ def _watch(
         for child in children:
             if (line := child.look()) is not None:
                 say(line)
+        if not postgres(config).running:
+            raise DatabaseError(
+                f"The embedded Postgres ended. Its log is {config.home / 'postgres' / 'server.log'}. "
+                "Run `penstock up` again."
+            )
         if prefect.started_here and living(read_note(config.home / "run" / "prefect.json")) is None:
             # Everything hangs on its address and password: a new start of all is simpler to trust than a repair.
             raise OrchestratorError(
@@ -304,18 +310,15 @@ async def _workers_ready(config: Settings) -> tuple[bool, str]:
     return True, ""
 
 
-def _running(config: Settings, prefect: Orchestrator, profiles: Path) -> Running:
-    profile = write_profile(
-        profiles,
-        {
-            name: value
-            for name, value in prefect.variables().items()
-            if name in ("PREFECT_API_URL", "PREFECT_API_AUTH_STRING")
-        },
-    )
-    return Running(
-        os.getpid(), prefect.ui_url, prefect.api_url, _door_url(config), config.home, profile.active
-    )
+def _running(config: Settings, prefect: Orchestrator, profiles: Path, say: Say) -> Running:
+    wanted = ("PREFECT_API_URL", "PREFECT_API_AUTH_STRING")
+    variables = {name: value for name, value in prefect.variables().items() if name in wanted}
+    try:
+        active = write_profile(profiles, variables).active
+    except SettingsError as error:
+        say(f"[yellow]{error}[/]")  # a convenience: nothing of ours depends on it
+        active = False
+    return Running(os.getpid(), prefect.ui_url, prefect.api_url, _door_url(config), config.home, active)
 
 
 def _door_url(config: Settings) -> str:
@@ -408,6 +411,8 @@ def _detached(config: Settings, say: Say) -> Running:
             say(f"Runs in the background (pid {running.pid}, log {log}); [bold]penstock down[/] stops it.")
             return running
         if ended(child, 0):
+            if living(note) is not None:
+                return _verified(config, say)  # another one was quicker
             raise OrchestratorError(f"It did not start: {last_lines(log, 1, start)}")
         if time.monotonic() >= deadline:
             process.terminate()

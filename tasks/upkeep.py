@@ -14,6 +14,7 @@ import orjson
 import psycopg
 
 from backends.registry import choose
+from models.errors import PenstockError
 from models.settings import Settings
 from sql.statements import statement
 
@@ -69,17 +70,23 @@ async def wanted_drains(connection: psycopg.AsyncConnection[Any], settings: Sett
     """The backends with claimable items and no live lease, by name.
 
     Items that no backend was chosen for go to the one in the settings; with `auto`, to the one that answers now.
+    Where none does, the others are wanted all the same; raises BackendUnavailable when there is nothing else to do.
     """
     rows = await (await connection.execute(statement("upkeep.wanted_drains"))).fetchall()
     found = {str(backend): int(items) for backend, items in rows if backend is not None}
     homeless = sum(int(items) for backend, items in rows if backend is None)
     if homeless:
-        endpoint, _ = await choose(settings, settings.backend)
-        backend = str(endpoint.backend)
-        cursor = await connection.execute(statement("upkeep.live_lease"), {"backend": backend})
-        busy = await cursor.fetchone()
-        if busy is None or not busy[0]:
-            found[backend] = found.get(backend, 0) + homeless
+        try:
+            endpoint, _ = await choose(settings, settings.backend)
+        except PenstockError:
+            if not found:
+                raise
+        else:
+            backend = str(endpoint.backend)
+            cursor = await connection.execute(statement("upkeep.live_lease"), {"backend": backend})
+            busy = await cursor.fetchone()
+            if busy is None or not busy[0]:
+                found[backend] = found.get(backend, 0) + homeless
     return [Wanted(backend, items) for backend, items in sorted(found.items())]
 
 

@@ -369,6 +369,13 @@ async def test_a_delivery_of_a_process_that_died_is_started_later(door: Served) 
         assert await unsettled_deliveries(connection) == []
         run = await start_delivery(client, door.database, died)  # had it not died after all: the same run
         assert run in line
+        # One that can't be started is said, and keeps nothing from the others.
+        for name, given in (("a", {"nonsense": 1}), ("b", {"board": "y.md"})):
+            await record_delivery(connection, Delivery(f"github:{name}", given), "github")
+        await connection.execute("update delivery set received_at = now() - interval '1 minute'")
+        with pytest.raises(OrchestratorError, match="could be started"):
+            await look_once(client, door.database, door.settings)
+        assert [each.id for each in await unsettled_deliveries(connection)] == ["github:a"]
 
 
 async def test_upkeep_outlives_a_server_that_is_away(
