@@ -54,7 +54,8 @@ def show(name: str, figures: list[Figure]) -> None:
 
 
 def keep(name: str, figures: list[Figure], quick: bool) -> Path:
-    """Write bench/results/<name>.json (with .quick where shortened): rows of figure, value, unit, goal, holds, command."""
+    """Write bench/results/<name>.json (<name>.quick.json where shortened): rows {figure, value, unit, goal, holds,
+    command}."""
     RESULTS.mkdir(exist_ok=True)
     command = f"make bench NAME={name}" + (" QUICK=1" if quick else "")
     rows = [asdict(one) | {"value": round(one.value, 4), "command": command} for one in figures]

@@ -1,26 +1,36 @@
 """Items a second through the whole life cycle, durable, beside naive Prefect and a loop that stores nothing.
 
-(a) A backend in this process that answers at once: parse, ingest, decompose, claim, render, check with Great
-    Expectations, write; one Prefect task run per batch. Beside it naive Prefect: `.map`, a task run per item.
-(b) One HTTP call per item to the simulator with no latency, the same steps. Beside it a plain asyncio + httpx loop
-    with the same number of requests in flight, which keeps nothing.
+(a) A backend in this process that answers at once. Beside it naive Prefect (bench/naive.py): a task run per item.
+(b) One HTTP call per item to the simulator without latency, which is a process of its own. Beside it a plain
+    asyncio + httpx loop (bench/plain.py) with as many requests in flight and requests of the same size.
 
-All in one run on one machine: embedded Postgres, one Prefect server, imports and first use before the clock starts.
+Inside Penstock's clock: parse the board's bytes, ingest (with its Great Expectations suite), decompose, lease, claim,
+render, ask, parse and check the answer (schema, echo, Great Expectations), settle, advance; the flow run, a task run
+per batch and the progress artifact. Every result is on disk when the clock stops. Outside: starting servers, imports,
+memory (`recall` and `remember`) and the report. The board is one document of equal tasks; `batch_size` is 2,048.
+
+Peers run in turn with Penstock, one after the other; a ratio is taken within a round, and the median of all rounds.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import shutil
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
+from typing import Any
 
-import httpx
 import orjson
+import psutil
 
 from bench.harness import Figure, at_least, say, told
 from models.calls import Backend, ModelAnswer, ModelRequest, Probe
@@ -30,6 +40,7 @@ from sql.connection import Database, database
 from sql.schema import prepare
 
 IN_FLIGHT = 8
+BATCH_SIZE = 2048
 RECIPE = """---
 name: bench
 about: A short answer with three checks.
@@ -78,10 +89,53 @@ class AtOnce:
         return None
 
 
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a run took: items a second, and milliseconds of CPU an item in this process and in Postgres."""
+
+    rate: float
+    own: float
+    postgres: float
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    db: Database
+    config: Settings
+    environment: dict[str, str]  # of the Prefect server
+
+    def penstock(self, name: str, items: int, endpoint: Endpoint, backend: Callable[[], Backend]) -> Cost:
+        own, postgres = time.process_time(), self._postgres_seconds()
+        rate = asyncio.run(_cycle(self.db, self.config, backend, endpoint, items, name))
+        spent = time.process_time() - own, self._postgres_seconds() - postgres
+        with self.db.connect() as connection:
+            stored = connection.execute(
+                "select count(*) from result r join item i on i.id = r.item_id join board b on b.id = i.board_id"
+                " where b.source = %s",
+                [f"bench:{name}"],
+            ).fetchone()
+        if stored != (items,):
+            raise RuntimeError(f"{stored} results are stored of {items}")
+        return Cost(rate, 1000 * spent[0] / items, 1000 * spent[1] / items)
+
+    def _postgres_seconds(self) -> float:
+        """Of the whole server, other databases and processes that have ended included."""
+        folder = str(self.config.home)
+        seconds = 0.0
+        for process in psutil.process_iter(["name", "cmdline"]):
+            if process.info["name"] == "postgres" and folder in " ".join(process.info["cmdline"] or []):
+                for each in [process, *process.children()]:
+                    times = each.cpu_times()
+                    seconds += times.user + times.system
+                own = process.cpu_times()
+                seconds += own.children_user + own.children_system
+        return seconds
+
+
 def run(quick: bool) -> list[Figure]:
-    items, calls, mapped = (1500, 800, 150) if quick else (10000, 4000, 500)
     with _home() as home:
-        os.environ["PENSTOCK_BATCH_SIZE"] = "2048"
+        os.environ["PENSTOCK_BATCH_SIZE"] = str(BATCH_SIZE)
+        settings.cache_clear()
         config = settings()
         (home / "recipes").mkdir(parents=True, exist_ok=True)
         (home / "recipes" / "bench.md").write_text(RECIPE, encoding="utf-8")
@@ -89,42 +143,117 @@ def run(quick: bool) -> list[Figure]:
 
         with database(config) as db:
             prepare(db)
-            with orchestrator(config, db):
-                return _measure(db, config, items, calls, mapped)
+            with db.connect() as connection:
+                for name in ("fsync", "synchronous_commit", "full_page_writes"):
+                    if connection.execute(f"show {name}").fetchone() != ("on",):
+                        raise RuntimeError(f"{name} is off: results would not be durable")
+            with orchestrator(config, db) as prefect:
+                from interfaces.cli.quiet import quiet_prefect, tell_prefect
+
+                quiet_prefect(config.home)
+                bench = Bench(db, config, prefect.environment())
+                try:
+                    say(f"first use of everything; load {os.getloadavg()[0]:.1f}")
+                    bench.penstock("warm", 200, _at_once(), AtOnce)
+                    figures = [*_at_once_figures(bench, quick), *_http_figures(bench, quick)]
+                finally:
+                    tell_prefect()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return [*figures, told("Penstock's process, most memory", peak / 2**20, "MB")]
 
 
-def _measure(db: Database, config: Settings, items: int, calls: int, mapped: int) -> list[Figure]:
+def _at_once() -> Endpoint:
+    return Endpoint(backend=BackendName.OPENAI, url=AtOnce.url, slots=256, model="bench")
+
+
+def _at_once_figures(bench: Bench, quick: bool) -> list[Figure]:
+    items, mapped, rounds = (2000, 150, 1) if quick else (10000, 1000, 3)
+    ours: list[Cost] = []
+    naive: list[float] = []
+    for number in range(rounds):
+        say(f"(a) round {number + 1}: {mapped} items by naive Prefect, {items} by Penstock; {_load()}")
+        naive.append(_peer("bench.naive", str(mapped).encode(), bench.environment))
+        ours.append(bench.penstock(f"at-once-{number}", items, _at_once(), AtOnce))
+        say(f"    {naive[-1]:.0f} and {ours[-1].rate:.0f} items/s")
+    ratios = [cost.rate / rate for cost, rate in zip(ours, naive, strict=True)]
+    return [
+        told("(a) Penstock, whole life cycle", median(cost.rate for cost in ours), "items/s"),
+        told("(a) naive Prefect .map", median(naive), "items/s"),
+        at_least("(a) Penstock / naive Prefect", median(ratios), "times", 20),
+        told("(a) CPU of Penstock's process", median(cost.own for cost in ours), "ms/item"),
+        told("(a) CPU of Postgres", median(cost.postgres for cost in ours), "ms/item"),
+    ]
+
+
+def _http_figures(bench: Bench, quick: bool) -> list[Figure]:
     from backends import simulator
     from backends.registry import make
-    from interfaces.cli.quiet import quiet_prefect
 
-    endpoint = Endpoint(backend=BackendName.OPENAI, url="bench://at-once", slots=256, model="bench")
-    quiet_prefect()
-    say("first use (imports, Great Expectations, server) ...")
-    asyncio.run(_cycle(db, config, AtOnce, endpoint, 200, "warm"))
-    _naive(5)
-
-    say(f"(a) {items} items, a backend that answers at once")
-    penstock = asyncio.run(_cycle(db, config, AtOnce, endpoint, items, "at-once"))
-    say(f"(a) naive Prefect, {mapped} items")
-    naive = _naive(mapped)
-
+    calls, rounds = (1500, 1) if quick else (4000, 5)
+    ours: list[Cost] = []
+    plain: list[float] = []
     with simulator.running(slots=IN_FLIGHT * 2, models=["bench"], latency=0.0) as server:
         remote = Endpoint(backend=BackendName.OPENAI, url=server.openai_url, slots=IN_FLIGHT, model="bench")
-        asyncio.run(_plain(server.openai_url, 200))
-        say(f"(b) {calls} calls, plain loop, Penstock, plain loop")
-        before = asyncio.run(_plain(server.openai_url, calls))
-        ours = asyncio.run(_cycle(db, config, lambda: make(remote), remote, calls, "http"))
-        after = asyncio.run(_plain(server.openai_url, calls))
-    plain = (before + after) / 2
-    return [
-        told("(a) Penstock, whole life cycle", penstock, "items/s"),
-        told("(a) naive Prefect .map", naive, "items/s"),
-        at_least("(a) Penstock / naive Prefect", penstock / naive, "times", 20),
-        told(f"(b) Penstock, {IN_FLIGHT} in flight, whole life cycle", ours, "items/s"),
-        told(f"(b) plain asyncio + httpx, {IN_FLIGHT} in flight, stores nothing", plain, "items/s"),
-        at_least("(b) Penstock / plain loop", ours / plain, "times", 0.8),
+        order = {
+            "url": f"{server.openai_url}/chat/completions",
+            "calls": calls,
+            "in_flight": IN_FLIGHT,
+            "body": plain_body(bench.config),
+        }
+        bench.penstock("http-warm", 200, remote, lambda: make(remote))
+        plain.append(_peer("bench.plain", orjson.dumps(order)))
+        for number in range(rounds):
+            say(f"(b) round {number + 1}: {calls} calls by Penstock, by a plain loop; {_load()}")
+            ours.append(bench.penstock(f"http-{number}", calls, remote, lambda: make(remote)))
+            plain.append(_peer("bench.plain", orjson.dumps(order)))
+            say(f"    {ours[-1].rate:.0f} and {plain[-1]:.0f} items/s")
+    # Each round against the mean of the plain loops right before and right after it.
+    ratios = [
+        cost.rate / ((before + after) / 2)
+        for cost, before, after in zip(ours, plain[:-1], plain[1:], strict=True)
     ]
+    flight = f"{IN_FLIGHT} in flight"
+    return [
+        told(f"(b) Penstock, {flight}, whole life cycle", median(cost.rate for cost in ours), "items/s"),
+        told(f"(b) plain asyncio + httpx, {flight}, stores nothing", median(plain), "items/s"),
+        at_least("(b) Penstock / plain loop", median(ratios), "times", 0.8),
+        told("(b) CPU of Penstock's process", median(cost.own for cost in ours), "ms/item"),
+        told("(b) CPU of Postgres", median(cost.postgres for cost in ours), "ms/item"),
+    ]
+
+
+def board_bytes(name: str, items: int) -> bytes:
+    lines = "\n".join(f"- [ ] Say what number {n:06} of {name} is" for n in range(items))
+    return f"# {name}\n\n{lines}\n".encode()
+
+
+def plain_body(config: Settings) -> dict[str, Any]:
+    """The request that Penstock's `openai` backend makes of an item of this benchmark, for the plain loop."""
+    import sources
+    from tasks.recipes import load_recipes
+
+    recipe = load_recipes(config)["bench"]
+    schema = recipe.header.answer_schema
+    title = sources.parse(board_bytes("http-0", 1), "http-0.md").items[-1].title
+    return {
+        "model": "bench",
+        "max_tokens": recipe.header.max_tokens,
+        "stream": False,
+        "temperature": recipe.header.temperature,
+        "response_format": {
+            "type": "json_schema",
+            "json_schema": {"name": "answer", "strict": True, "schema": schema},
+        },
+        "messages": [
+            {"role": "system", "content": f"Answer with JSON: {orjson.dumps(schema).decode()}"},
+            {
+                "role": "user",
+                "content": f"<data 0123456789abcdef>\n{title}\n</data 0123456789abcdef>".replace(
+                    "000000", "NUMBER"
+                ),
+            },
+        ],
+    }
 
 
 async def _cycle(
@@ -145,13 +274,11 @@ async def _cycle(
     from tasks.ingest import ingest_board
     from tasks.recipes import load_recipes
 
-    recipes = load_recipes(config)
-    lines = "\n".join(f"- [ ] Say what number {n} of {name} is" for n in range(items))
-    data = f"# {name}\n\n{lines}\n".encode()
+    data = board_bytes(name, items)
 
     @flow(name="bench")
-    async def whole() -> float:
-        started = time.perf_counter()
+    async def whole() -> None:
+        recipes = load_recipes(config)
 
         def store() -> int:
             board = sources.parse(data, f"{name}.md")
@@ -163,68 +290,39 @@ async def _cycle(
         board_id = await asyncio.to_thread(store)
         server = backend()
         try:
-            tally = await drain(
-                db,
-                server,
-                endpoint,
-                model=endpoint.model or "",
-                recipes=recipes,
-                stages=stages(endpoint.context_tokens),
-                settings=config,
-                boards=[board_id],
-                trace_id=name,
-                run_batch=await observed(endpoint.model or ""),
-            )
+            async with observed(endpoint.model or "") as run_batch:
+                tally = await drain(
+                    db,
+                    server,
+                    endpoint,
+                    model=endpoint.model or "",
+                    recipes=recipes,
+                    stages=stages(endpoint.context_tokens),
+                    settings=config,
+                    boards=[board_id],
+                    trace_id=name,
+                    run_batch=run_batch,
+                )
         finally:
             await server.close()
-        seconds = time.perf_counter() - started
         if tally.accepted != items:
             raise RuntimeError(f"{tally.accepted} of {items} were accepted: {tally}")
-        return items / seconds
-
-    return await whole()
-
-
-def _naive(items: int) -> float:
-    """Prefect as its tutorial has it: a mapped task, one task run per item."""
-    from prefect import flow, task
-
-    @task
-    def answer(number: int) -> dict[str, str]:
-        return {"answer": "here is a short answer"}
-
-    @flow(name="naive")
-    def naive() -> int:
-        return len([future.result() for future in answer.map(list(range(items)))])
 
     started = time.perf_counter()
-    if naive() != items:
-        raise RuntimeError("naive Prefect lost items")
+    await whole()
     return items / (time.perf_counter() - started)
 
 
-async def _plain(url: str, calls: int) -> float:
-    """The least that can be done: ask, parse, forget."""
-    body = {
-        "model": "bench",
-        "messages": [{"role": "system", "content": "Answer with JSON."}, {"role": "user", "content": ""}],
-        "max_tokens": 1024,
-        "temperature": 0.0,
-    }
-    numbers = iter(range(calls))
-    async with httpx.AsyncClient(trust_env=False, limits=httpx.Limits(max_connections=IN_FLIGHT)) as client:
+def _peer(module: str, order: bytes, environment: dict[str, str] | None = None) -> float:
+    """Run a peer in a process of its own; its last line is its items a second."""
+    done = subprocess.run(
+        [sys.executable, "-m", module], input=order, env=environment, stdout=subprocess.PIPE, check=True
+    )
+    return float(done.stdout.split()[-1])
 
-        async def work() -> None:
-            for number in numbers:
-                content = f"Say what number {number} is"
-                messages = [body["messages"][0], {"role": "user", "content": content}]  # type: ignore[index]
-                reply = await client.post(f"{url}/chat/completions", json=body | {"messages": messages})
-                reply.raise_for_status()
-                orjson.loads(reply.content)["choices"][0]["message"]["content"]
 
-        started = time.perf_counter()
-        await asyncio.gather(*(work() for _ in range(IN_FLIGHT)))
-        return calls / (time.perf_counter() - started)
+def _load() -> str:
+    return f"load {os.getloadavg()[0]:.1f}"
 
 
 @contextmanager

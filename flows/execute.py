@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 from prefect import flow, get_run_logger, task
@@ -22,6 +24,9 @@ from tasks.recipes import load_recipes, render
 from tasks.remember import recall_for_items
 
 __all__ = ["execute", "observed", "stages"]
+
+PROGRESS_SECONDS = 1.0
+"""Least time between two updates of the progress artifact: each is a count and a call to the Prefect server."""
 
 
 def stages(context_tokens: int) -> Stages:
@@ -54,19 +59,20 @@ async def execute(backend: str = "auto", boards: list[int] | None = None) -> dic
         logger.info("Backend %s at %s: %s. Model %s.", endpoint.backend, endpoint.url, probe.detail, model)
         server = make(endpoint)
         try:
-            tally = await drain(
-                db,
-                server,
-                endpoint,
-                model=model,
-                recipes=load_recipes(config),
-                stages=stages(endpoint.context_tokens),
-                settings=config,
-                boards=boards,
-                trace_id=flow_run.id or "",
-                run_batch=await observed(model),
-                on_wait=logger.info,
-            )
+            async with observed(model) as run_batch:
+                tally = await drain(
+                    db,
+                    server,
+                    endpoint,
+                    model=model,
+                    recipes=load_recipes(config),
+                    stages=stages(endpoint.context_tokens),
+                    settings=config,
+                    boards=boards,
+                    trace_id=flow_run.id or "",
+                    run_batch=run_batch,
+                    on_wait=logger.info,
+                )
         finally:
             await server.close()
         if tally.accepted:
@@ -75,15 +81,17 @@ async def execute(backend: str = "auto", boards: list[int] | None = None) -> dic
     return {"backend": endpoint.backend, "endpoint": endpoint.url, "model": model} | tally.as_json()
 
 
-async def observed(model: str) -> RunBatch:
+@asynccontextmanager
+async def observed(model: str) -> AsyncIterator[RunBatch]:
     """Each batch as a task run, and a progress artifact over the drain's scope."""
     progress = await acreate_progress_artifact(
         0.0, key="drain-progress", description=f"Items settled by {model}"
     )
-    settled = 0
+    clock = asyncio.get_running_loop().time
+    settled, shown = 0, clock()
 
     async def run(work: Drain, batch: Batch) -> Tally:
-        nonlocal settled
+        nonlocal settled, shown
         validate.warm_up()  # its import takes seconds: it runs while the model answers
 
         # Only plain values are parameters: Prefect walks through what it is given and stores it.
@@ -98,12 +106,16 @@ async def observed(model: str) -> RunBatch:
 
         tally = await run_batch(batch.id, batch.recipe, batch.model, len(batch.items))
         settled += tally.settled
-        outlook = await work.store.outlook(work.scope)
-        total = settled + outlook.now + outlook.later + outlook.running
-        await aupdate_progress_artifact(progress, 100.0 * settled / max(total, 1))
+        # Not after each batch: the next one is claimed only when this returns.
+        if clock() - shown >= PROGRESS_SECONDS:
+            shown = clock()
+            outlook = await work.store.outlook(work.scope)
+            total = settled + outlook.now + outlook.later + outlook.running
+            await aupdate_progress_artifact(progress, 100.0 * settled / max(total, 1))
         return tally
 
-    return run
+    yield run
+    await aupdate_progress_artifact(progress, 100.0)  # a drain ends in order when nothing is left
 
 
 async def _summary(backend: str, model: str, tally: Tally) -> None:
