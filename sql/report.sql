@@ -52,6 +52,9 @@ update run set board_ids = %(boards)b::bigint[], backend = %(backend)s, endpoint
 -- name: finish_run
 update run set state = %(state)s, error = %(error)s, finished_at = now() where id = %(id)s
 
+-- name: stop_run
+update run set state = 'failed', error = %(error)s, finished_at = now() where id = %(id)s and state = 'running'
+
 -- name: one_run
 select id, started_at, finished_at, state, board_ids, backend, endpoint, model, error, params
   from run where id = %(id)s

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
 from models.errors import PenstockError
+
+STOPPED = 130  # what typer exits with on Ctrl-C, as shells do: 128 + SIGINT
+
+abandon_threads = False
+"""Set when a server went away under a flow: Prefect's threads would hold the process up for more than a minute. All
+that is ours is closed by then."""
 
 app = typer.Typer(
     name="penstock",
@@ -47,7 +53,11 @@ def main() -> None:
         app()
     except PenstockError as error:
         complain(str(error))
-        sys.exit(error.exit_code)
+        leave(error.exit_code)
+    except SystemExit as end:
+        if end.code == STOPPED:
+            complain("Stopped. What was accepted is kept; the same command goes on from there.")
+        raise
     except BrokenPipeError:
         # The reader of our output went away (`penstock ... | head`): not an error of ours.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -55,9 +65,15 @@ def main() -> None:
     except Exception as error:  # noqa: BLE001  a person gets a sentence, the traceback goes to a file
         complain(unexpected(error))
         sys.exit(1)
-    except KeyboardInterrupt:
-        complain("Stopped. What was accepted is kept; the same command goes on from there.")
-        sys.exit(130)
+
+
+def leave(code: int) -> NoReturn:
+    """End the process, also while threads of Prefect's still try to reach a server that is gone."""
+    if abandon_threads:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def complain(message: str) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 
 def carry_on(released: int) -> None:
     """With `penstock up` running its workers do it; else drain it here and now, as a flow."""
-    import asyncio
-
     from deployments.server import orchestrator
     from interfaces.cli.opening import opened
     from interfaces.cli.render import console
@@ -21,13 +19,9 @@ def carry_on(released: int) -> None:
             return
         status.update(f"{released} items released; running them ...")
         from flows.execute import execute
-        from interfaces.cli.quiet import quiet_prefect, tell_prefect
+        from interfaces.cli.running import run_flow
 
-        quiet_prefect()
-        try:
-            done = asyncio.run(execute(config.backend))
-        finally:
-            tell_prefect()
+        done = run_flow(execute(config.backend), prefect, database)
     console().print(
         f"Done: {done['accepted']} accepted, {done['deferred']} deferred by {done['backend']} ({done['model']})."
     )

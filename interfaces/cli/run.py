@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from models.errors import DatabaseError, PenstockError
+
 if TYPE_CHECKING:
     import uuid
 
@@ -97,12 +99,12 @@ def _pipeline(
     config: Settings, paths: list[str], dialect: str | None, backend: str | None, out: Path
 ) -> Report:
     """Bring up what is not there, run the pipeline flow in this process, show how it goes and what came of it."""
-    import asyncio
     import uuid
+
+    import psycopg
 
     from interfaces.cli.opening import opened
     from interfaces.cli.render import console
-    from models.errors import DatabaseError, PenstockError
 
     run_id = uuid.uuid4()
     status = console().status("Starting the database ...")
@@ -116,26 +118,35 @@ def _pipeline(
                 status.update("Loading the flows ...")
                 from flows.pipeline import pipeline
                 from interfaces.cli.progress import RunProgress
-                from interfaces.cli.quiet import quiet_prefect, tell_prefect
+                from interfaces.cli.running import run_flow
 
-                quiet_prefect()
                 status.stop()
                 pools = prefect.has_workers
                 where = "through the work pools of the running `penstock up`" if pools else "in this process"
                 console().print(f"Prefect: {prefect.ui_url}  (executing {where})", style="bright_black")
-                with RunProgress(database, run_id):
-                    try:
-                        asyncio.run(pipeline(paths, dialect, backend, str(out), pools=pools, run_id=run_id))
-                    except PenstockError:
-                        # Where the database itself is gone there is nothing to show; the error says so.
-                        with suppress(DatabaseError):
+                try:
+                    with RunProgress(database, run_id):
+                        flow = pipeline(paths, dialect, backend, str(out), pools=pools, run_id=run_id)
+                        run_flow(flow, prefect, database)
+                except BaseException as error:
+                    # Where the database itself is gone there is nothing to show; the error says so.
+                    with suppress(DatabaseError, psycopg.Error):
+                        _ended(database, run_id, error)
+                        if isinstance(error, PenstockError):
                             _show(database, run_id, out)
-                        raise
-                    finally:
-                        tell_prefect()
+                    raise
                 return _show(database, run_id, out)
     finally:
         status.stop()
+
+
+def _ended(database: Database, run_id: uuid.UUID, error: BaseException) -> None:
+    """A run that could not say itself how it ended."""
+    from sql.statements import statement
+
+    words = str(error) if isinstance(error, PenstockError) else "It was stopped."
+    with database.connect() as connection:
+        connection.execute(statement("report.stop_run"), {"id": run_id, "error": words})
 
 
 def _show(database: Database, run_id: uuid.UUID, out: Path) -> Report:
