@@ -1,88 +1,78 @@
-"""`kill -9` in the middle of `penstock run`, then the same command: nothing lost, nothing accepted twice, and at most
-one batch paid twice."""
+"""What dies in the middle of `penstock run`, and the same command again: nothing lost, nothing accepted twice, and
+at most one batch paid twice."""
 
 from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
+from typing import Any
 
-import orjson
-import psycopg
+import psutil
 import pytest
 
-from backends import simulator
-from models.settings import Settings
-from sql.connection import database
 
-ITEMS = 500
-BATCH = 32
-COMMAND = [sys.executable, "-c", "from interfaces.cli import main; main()"]
+@pytest.mark.timeout(200)
+@pytest.mark.parametrize("long_run", [{"items": 500, "batch": 32, "latency": 0.02}], indirect=True)
+def test_a_killed_run_goes_on_for_at_most_one_batch(long_run: Any) -> None:
+    first = long_run.start()
+    long_run.wait_for(long_run.items // 3)
+    prefect, postgres = long_run.prefect(), long_run.postgres()
+    os.killpg(first.pid, signal.SIGKILL)
+    first.wait(10)
+    assert prefect.is_running(), "they belong to no process group of a run"
+    assert postgres.is_running()
 
+    second = long_run.again()
 
-def write_board(folder: Path) -> Path:
-    board = folder / "board"
-    board.mkdir()
-    lines = ["# Five hundred questions", ""]
-    lines += [f"- [ ] State the level of basin {number}" for number in range(1, ITEMS + 1)]
-    (board / "plan.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    text = "\n\n".join(
-        f"## Basin {n}\n\nThe level of basin {n} is {n} metres above the sea." for n in range(1, 41)
-    )
-    (board / "levels.md").write_text(f"# Levels\n\n{text}\n", encoding="utf-8")
-    return board
-
-
-@pytest.mark.timeout(300)
-def test_a_killed_run_goes_on_for_at_most_one_batch(settings_env: Path, tmp_path: Path) -> None:
-    board = write_board(tmp_path)
-    with simulator.running(slots=8, latency=0.02) as server:
-        environment = os.environ | {
-            "PENSTOCK_HOME": str(settings_env),
-            "PENSTOCK_BATCH_SIZE": str(BATCH),
-            "PENSTOCK_PREFECT_PORT": "0",
-            "PENSTOCK_ENDPOINTS": orjson.dumps(
-                [{"backend": "openai", "url": server.openai_url, "slots": 8}]
-            ).decode(),
-        }
-        command = [*COMMAND, "run", str(board), "--backend", "openai", "--out", str(tmp_path / "report")]
-        with (tmp_path / "first.log").open("wb") as log:
-            first = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
-            deadline = time.monotonic() + 120
-            while paid_answers(server) < ITEMS // 3:
-                assert first.poll() is None, (tmp_path / "first.log").read_text()
-                assert time.monotonic() < deadline, (tmp_path / "first.log").read_text()
-                time.sleep(0.02)
-            os.killpg(first.pid, signal.SIGKILL)
-            first.wait(10)
-        paid_before = paid_answers(server)
-        assert paid_before < ITEMS, "it was killed too late to say anything"
-
-        second = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200)
-        assert second.returncode == 0, second.stdout + second.stderr
-        paid = paid_answers(server)
-
-        with database(Settings(home=settings_env)) as db, db.connect() as connection:
-            check(connection)
-    assert ITEMS <= paid <= ITEMS + BATCH, f"{paid - ITEMS} answers were paid twice; a batch is {BATCH}"
+    assert second.returncode == 0, second.stdout + second.stderr
+    paid = long_run.paid()
+    long_run.check_settled()
+    extra = paid - long_run.items
+    assert 0 <= extra <= long_run.batch, f"{extra} answers were paid twice; a batch is {long_run.batch}"
+    assert not alive(prefect), "the second run attached to the server that was left, and stopped it"
 
 
-def paid_answers(server: simulator.Simulator) -> int:
-    """Answers that the server finished: what a cloud would have billed."""
-    return sum(server.stats()["answered"].values())
+@pytest.mark.timeout(200)
+@pytest.mark.parametrize("long_run", [{"items": 120, "batch": 8, "latency": 0.15}], indirect=True)
+def test_what_dies_under_a_run_is_named_and_the_same_command_goes_on(long_run: Any) -> None:
+    first = long_run.start()
+    long_run.wait_for(16)
+    first.send_signal(signal.SIGINT)
+    assert long_run.ended() == 130
+    one_sentence(long_run.said(), "Stopped.")
+    with long_run.connected() as connection:
+        query = "select (select count(*) from item where lease is not null), (select count(*) from lease)"
+        assert connection.execute(query).fetchone() == (0, 0), "Ctrl-C gives back what was claimed"
+
+    long_run.start()
+    long_run.wait_for(48)
+    long_run.prefect().kill()
+    assert long_run.ended() == 1
+    one_sentence(long_run.said(), "Prefect")
+
+    long_run.start()
+    long_run.wait_for(80)
+    long_run.postgres().kill()
+    assert long_run.ended() == 1
+    one_sentence(long_run.said(), "Postgres")
+
+    last = long_run.again()
+
+    assert last.returncode == 0, last.stdout + last.stderr
+    long_run.check_settled()
+    assert long_run.paid() <= long_run.items + 3 * long_run.batch
 
 
-def check(connection: psycopg.Connection[tuple[object, ...]]) -> None:
-    one = connection.execute(
-        "select count(*), count(distinct item_id) from result where superseded_at is null and accepted_by = 'checks'"
-    ).fetchone()
-    assert one == (ITEMS, ITEMS)
-    assert connection.execute("select count(*) from result").fetchone() == (ITEMS,)
-    statuses = connection.execute(
-        "select status, count(*) from item where recipe is not null group by 1"
-    ).fetchall()
-    assert statuses == [(4, ITEMS)]
-    assert connection.execute("select count(*) from lease").fetchone() == (0,)
+def one_sentence(said: str, about: str) -> None:
+    """The last line is the error, in words; nothing before it is a traceback or a warning."""
+    lines = [line for line in said.splitlines() if line.strip()]
+    complaints = [line for line in lines if line.startswith("penstock: ")]
+    assert len(complaints) == 1, said
+    assert about in complaints[0]
+    assert "should not" not in complaints[0], "it is an error that Penstock knows"
+    for sign in ("Traceback", "Warning", "Exception", " | ERROR"):
+        assert sign not in said, said
+
+
+def alive(process: psutil.Process) -> bool:
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
