@@ -30,6 +30,11 @@ select n.item_id, n.needs_id
    and d.status not in (4, 6, 7)
  order by n.item_id, d.position, d.id
 
+-- name: places
+select s.item_id, b.source, s.line
+  from item_source s join item i on i.id = s.item_id join board b on b.id = i.board_id
+ where s.item_id = any(%(items)b::bigint[])
+
 -- name: progress
 -- Items that are done by machines or people (not containers), by status.
 select status, count(*) from item

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -86,6 +87,8 @@ async def _gone(api_url: str) -> None:
         except TimeoutError:
             continue
         writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
 
 
 async def _stop(work: asyncio.Future[Any]) -> None:

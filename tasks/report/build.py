@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -14,6 +15,8 @@ from sql.statements import statement
 from tasks.report.blocked import explain
 from tasks.report.models import BoardReport, Counts, ItemReport, Report
 from tasks.report.places import shown
+
+ITEM = re.compile(r"item:(\d{1,18})")  # how tasks/remember cites an accepted answer
 
 
 def progress(connection: psycopg.Connection[Any], boards: Sequence[int]) -> dict[Status, int]:
@@ -34,6 +37,7 @@ def build(
     items: dict[int, list[ItemReport]] = defaultdict(list)
     for row in connection.execute(statement("report.items"), scope):
         items[row[1]].append(_item(row))
+    _name_places(connection, [item for some in items.values() for item in some])
     needs = _needs(connection, scope)
     for some in items.values():
         explain(some, needs)
@@ -91,6 +95,18 @@ def _usage(
     row = connection.execute(statement("report.usage"), scope | {"since": since}).fetchone()
     assert row is not None
     return tuple(row)
+
+
+def _name_places(connection: psycopg.Connection[Any], items: Sequence[ItemReport]) -> None:
+    """Give each citation its `place`: of a document its cite, of an earlier answer the line of its item."""
+    citations = [citation for item in items for citation in item.citations]
+    numbers = {str(each.get("cite", "")): ITEM.fullmatch(str(each.get("cite", ""))) for each in citations}
+    asked = [int(found[1]) for found in numbers.values() if found]
+    rows = connection.execute(statement("report.places"), {"items": asked}) if asked else ()
+    places = {f"item:{item_id}": f"the answer to {shown(source)}:{line}" for item_id, source, line in rows}
+    for citation in citations:
+        cite = str(citation.get("cite", ""))
+        citation["place"] = places.get(cite, cite)
 
 
 def _needs(connection: psycopg.Connection[Any], scope: dict[str, Any]) -> dict[int, list[int]]:

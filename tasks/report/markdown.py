@@ -215,25 +215,24 @@ def _answer(board: BoardReport, item: ItemReport) -> list[str]:
     mark = " **(simulated)**" if item.simulated else ""
     lines = [f"**{_name(item)}** (line {item.line}, by {_plain(by)}){mark}", ""]
     text = _cut(item.text or "", LONGEST_ANSWER)
-    cites = list(dict.fromkeys(str(citation.get("cite", "")) for citation in item.citations))
-    named = {cite for cite in cites if f"[{cite}]" in text}
+    places = {str(each.get("cite", "")): str(each.get("place", "")) for each in item.citations}
+    named = {cite: place for cite, place in places.items() if f"[{cite}]" in text}
     for line in text.splitlines():
         if line.strip():
-            lines.append(f"> {_with_cites(line, named)}  ")
-    if rest := [cite for cite in cites if cite not in named]:
-        lines += [">", f"> Sources: {', '.join(f'`{cite}`' for cite in rest)}"]
+            lines.append(f"> {_with_places(line, named)}  ")
+    if rest := [place for cite, place in places.items() if cite not in named]:
+        lines += [">", f"> Sources: {', '.join(f'`{place}`' for place in rest)}"]
     return [*lines, ""]
 
 
-def _with_cites(line: str, cites: set[str]) -> str:
-    """A line of an answer: `[place]` as code where the place is a citation of it, the rest disarmed."""
-    if not cites:
+def _with_places(line: str, named: dict[str, str]) -> str:
+    """A line of an answer: `[cite]` as its place where it is a citation of the answer, the rest disarmed."""
+    if not named:
         return _plain(line)
-    pieces = re.split("(" + "|".join(re.escape(f"[{cite}]") for cite in sorted(cites)) + ")", line)
+    marks = {f"[{cite}]": place for cite, place in named.items()}
+    pieces = re.split("(" + "|".join(re.escape(mark) for mark in sorted(marks)) + ")", line)
     return " ".join(
-        f"(`{piece[1:-1]}`)" if piece[1:-1] in cites and piece.startswith("[") else _plain(piece)
-        for piece in pieces
-        if piece.strip()
+        f"(`{marks[piece]}`)" if piece in marks else _plain(piece) for piece in pieces if piece.strip()
     )
 
 
