@@ -58,11 +58,12 @@ def backends(json: Json = False) -> None:
 
     from backends.registry import choose, find
     from interfaces.cli.render import clean, console
+    from models.calls import Probe
     from models.settings import settings
 
     config = settings()
 
-    async def look() -> tuple[list[tuple[str, str, object]], str]:
+    async def look() -> tuple[list[tuple[str, str, Probe]], str]:
         found = await find(config)
         chosen, _ = await choose(config, "auto")
         return [(str(one.backend), one.url, probe) for one, probe in found], f"{chosen.backend} {chosen.url}"
@@ -71,8 +72,7 @@ def backends(json: Json = False) -> None:
     if json:
         data = {
             "endpoints": [
-                {"backend": name, "url": url, "probe": dataclasses.asdict(probe)}  # type: ignore[call-overload]
-                for name, url, probe in rows
+                {"backend": name, "url": url, "probe": dataclasses.asdict(probe)} for name, url, probe in rows
             ],
             "auto": chosen,
         }
@@ -82,6 +82,6 @@ def backends(json: Json = False) -> None:
     for name in ("Backend", "URL", "What it says"):
         table.add_column(name, overflow="fold")
     for name, url, probe in rows:
-        table.add_row(name, Text(clean(url)), Text(clean(probe.detail)))  # type: ignore[attr-defined]
+        table.add_row(name, Text(clean(url)), Text(clean(probe.detail)))
     console().print(table)
     console().print(f"`auto` takes {chosen}", markup=False)
