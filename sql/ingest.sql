@@ -70,15 +70,19 @@ update item_source s
        (g.ext_id, g.kind, g.title, g.body, g.line, g.depth, g.declared, g.labels, g.needs, g.content_hash, null::timestamptz)
 
 -- name: lock_items
--- Everything that will be written, in the order of ids, so that two writers can't wait for one another.
+-- Everything that will be written, in the order of ids, so that two writers can't wait for one another: also the
+-- parts that models made, which go with their items.
 select count(*) from (
   select i.id
     from item i
     left join unnest(%(ids)b::bigint[], %(parents)b::bigint[], %(positions)b::int4[], %(priorities)b::int2[])
               as g(id, parent_id, position, priority) using (id)
-   where i.board_id = %(board)s and (i.id = any(%(ids)b::bigint[]) or i.id = any(%(touched)b::bigint[]))
+   where i.board_id = %(board)s
      and (i.id = any(%(touched)b::bigint[])
-          or (i.parent_id, i.position, i.priority) is distinct from (g.parent_id, g.position, g.priority))
+          or (g.id is not null
+              and (i.parent_id, i.position, i.priority) is distinct from (g.parent_id, g.position, g.priority))
+          or i.id in (select p.id from item p join item_source s on s.item_id = p.id
+                       where p.board_id = %(board)s and s.origin = 'split' and s.removed_at is null))
    order by i.id for no key update of i
 ) locked
 

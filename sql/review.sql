@@ -27,6 +27,12 @@ select r.id, r.kind, r.title, r.reason, r.error_type, r.proposal, r.patch_path, 
 select number, model, outcome, error_type, error, answer, seconds, simulated, finished_at
   from attempt where item_id = %(item)s order by number
 
+-- name: hold_item
+-- The item before its review, as an ingest locks them: two that wait for each other would both fail.
+select i.id from review r join item i on i.id = r.item_id
+ where r.id = %(review)s and r.decided_at is null
+   for no key update of i
+
 -- name: decide
 -- One decision per review: the second of two at the same time finds no open row.
 update review set decision = %(decision)s, text = %(text)s, note = %(note)s, decided_by = %(by)s, decided_at = now()

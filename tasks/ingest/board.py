@@ -134,8 +134,7 @@ def _store(
     old = [row for row in rows.rows if row.item_id is not None]
     _number(connection, new)
     places = _places(old)
-    # Reviews before items, as a person's decision locks them; then all items in the order of their ids.
-    connection.execute(statement("ingest.close_reviews"), {"ids": list(actions)})
+    # All items in the order of their ids; their reviews after them, as a person's decision locks the two.
     connection.execute(statement("ingest.lock_items"), places | {"board": board_id, "touched": list(actions)})
     _write_transitions(connection, actions)
     if new:
@@ -225,7 +224,6 @@ def _write_transitions(connection: Connection, actions: dict[int, tuple[str, int
     )
     moved = [row[0] for row in rows]
     parts = [row[0] for row in connection.execute(statement("ingest.drop_splits"), {"ids": moved})]
-    # Once more, for what was deferred while the first waited for a row.
     connection.execute(statement("ingest.close_reviews"), {"ids": [*moved, *parts]})
 
     def those(*wanted: str) -> dict[str, list[int]]:

@@ -71,6 +71,7 @@ async def decide(
         raise InputError("An edit needs the text that becomes the result. Give it with --text or --file.")
     async with connection.transaction():
         parameters = {"review": review_id, "decision": str(decision), "text": text, "note": note, "by": by}
+        await connection.execute(statement("review.hold_item"), parameters)
         cursor = await connection.execute(statement("review.decide"), parameters)
         row = await cursor.fetchone()
         if row is None:
