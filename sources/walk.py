@@ -26,7 +26,9 @@ _NEEDS = re.compile(
 )
 _NEEDS_WORDS = ("epends on", "locked by", "ависит от")
 _REFERENCE = re.compile(
-    r"(?:[^\W_]+-)?#?\d[\w.]*\w|#?\d+|[A-ZА-Я][A-ZА-Я0-9]*-[\w.]*\w|line:\d+", re.IGNORECASE
+    # The prefix is bounded: searched from each letter of one endless word it would take the square of its length.
+    r"(?:[^\W_]{1,40}-)?#?\d[\w.]*\w|#?\d+|[A-ZА-Я][A-ZА-Я0-9]{0,40}-[\w.]*\w|line:\d+",
+    re.IGNORECASE,
 )
 _BETWEEN = re.compile(r"[\s,;.&+`]*|\s+(?:and|и)\s+", re.IGNORECASE)
 _INLINE_PRIORITY = re.compile(r"(?:^|[(\[])P([0-4])(?:[)\]:]|\s|$)")

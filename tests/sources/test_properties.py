@@ -189,6 +189,9 @@ HOSTILE = {
     "tables": "| Task | Status |\n|---|---|\n| a | done |\n\n" * 8000,
     "issue tables": "| Phase | Issues |\n|---|---|\n| A | #1 |\n\n" * 8000,
     "results": "## High priority\n- [ ] **a**\n" + "  - step\n  <!-- 1/2 -->\n" * 15_000,
+    "needs of one word": "- [ ] x (depends on " + "a" * 300_000 + ")",
+    "needs in a detail": "- [ ] x\n  - depends on: " + "A1" * 150_000,
+    "needs of dots": "- [ ] x (depends on 1" + "." * 300_000 + ")",
     "templates": "\n".join(f"## template {i}\n- [ ] EP XXX — n" for i in range(8000)),
 }
 
