@@ -45,7 +45,7 @@ def command_of(words: list[str]) -> tuple[Any, list[str]]:
     """The command that these words name, as far as they name one, and the words after it."""
     command = tree()
     while below := getattr(command, "commands", None):
-        if not words:
+        if not words or words[0].startswith("-"):
             break
         assert words[0] in below, f"penstock has no command {words[0]!r}"
         command, words = below[words[0]], words[1:]
