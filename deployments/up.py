@@ -63,12 +63,14 @@ class Running:
     api_url: str
     door_url: str
     home: Path
+    own_server: bool = True  # False: the Prefect server of the setting prefect_api_url
     profile_active: bool = True  # whether a plain shell's Prefect reaches it as it is
     already: bool = False  # it ran before this call
 
     def lines(self) -> list[str]:
         """What a person wants to know, as rich markup."""
-        login = f"user [bold]penstock[/], password in {self.home / 'secrets.json'} (as [bold]penstock:<password>[/])"
+        kept = f"user [bold]penstock[/], password in {self.home / 'secrets.json'} (as [bold]penstock:<password>[/])"
+        login = kept if self.own_server else "your own server, login as set in prefect_api_auth"
         found = [
             f"[bold]Prefect UI[/]   {self.ui_url}   {login}",
             f"[bold]Prefect API[/]  {self.api_url}",
@@ -318,7 +320,16 @@ def _running(config: Settings, prefect: Orchestrator, profiles: Path, say: Say) 
     except SettingsError as error:
         say(f"[yellow]{error}[/]")  # a convenience: nothing of ours depends on it
         active = False
-    return Running(os.getpid(), prefect.ui_url, prefect.api_url, _door_url(config), config.home, active)
+    own = config.prefect_api_url is None
+    return Running(
+        os.getpid(),
+        prefect.ui_url,
+        prefect.api_url,
+        _door_url(config),
+        config.home,
+        own,
+        profile_active=active,
+    )
 
 
 def _door_url(config: Settings) -> str:
@@ -379,6 +390,7 @@ def _from_note(config: Settings, note: dict[str, Any]) -> Running:
         str(note["api_url"]),
         str(note["door_url"]),
         config.home,
+        own_server=config.prefect_api_url is None,
         profile_active=bool(note.get("profile_active")),
         already=True,
     )

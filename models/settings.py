@@ -85,12 +85,17 @@ class Settings(BaseSettings):
     patience: int = Field(default=3, ge=1, description="endpoint failures in a row after which a drain stops")
 
     max_source_bytes: int = Field(default=20 * 1024 * 1024, ge=1)
-    embedding_dimensions: int = 768
 
     host: str = "127.0.0.1"
-    port: int = Field(default=4270, description="the HTTP door of `penstock up`")
-    prefect_port: int = Field(default=4280, description="the Prefect server of `penstock up`")
-    webhook_secret: SecretStr | None = Field(default=None, description="None: made and kept in PENSTOCK_HOME")
+    port: int = Field(default=4270, ge=1, le=65535, description="the HTTP door of `penstock up`")
+    prefect_port: int = Field(
+        default=4280, ge=0, le=65535, description="the Prefect server of `penstock up`; 0: any free port"
+    )
+    webhook_secret: SecretStr | None = Field(
+        default=None,
+        min_length=16,
+        description="signs webhooks, and the HTTP door's token; None: made and kept in PENSTOCK_HOME",
+    )
     sources: list[Path] = Field(
         default_factory=list,
         description="folders whose boards the HTTP door may read; empty: the folder `penstock up` was started in",
@@ -149,6 +154,14 @@ class Settings(BaseSettings):
             env_settings,
             TomlConfigSettingsSource(settings_cls, toml_file=_config_file()),
         )
+
+    def with_backend(self, backend: str) -> Settings:
+        """The same settings with another backend. Raises SettingsError for one that is not known."""
+        try:
+            self._known_backend(backend)
+        except ValueError as error:
+            raise SettingsError(f"{error}.") from None
+        return self.model_copy(update={"backend": backend})
 
     def pool_limit(self, backend: str) -> int:
         """Drains that may run at once on a backend's pool: its setting, else its number of endpoints, at least 1."""

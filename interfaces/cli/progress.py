@@ -30,14 +30,14 @@ class RunProgress:
         self._bar = Progress(
             TextColumn("[bold]{task.description}"),
             BarColumn(bar_width=32),
-            TextColumn("{task.completed}/{task.total} items"),
+            TextColumn("{task.fields[items]}"),
             TextColumn("[green]{task.fields[done]} done[/] [yellow]{task.fields[waiting]} deferred[/]"),
             TimeElapsedColumn(),
             console=console(),
             transient=True,
             disable=not console().is_terminal,
         )
-        self._task = self._bar.add_task("reading", total=None, done=0, waiting=0)
+        self._task = self._bar.add_task("reading", total=None, items="", done=0, waiting=0)
         self._thread = threading.Thread(target=self._watch, name="progress", daemon=True)
 
     def __enter__(self) -> RunProgress:
@@ -63,11 +63,13 @@ class RunProgress:
                     if not row or not row[4]:
                         continue
                     counts = progress(connection, row[4])
+                    ended = sum(counts.get(status, 0) for status in ENDED)
                     self._bar.update(
                         self._task,
                         description="working" if counts.get(Status.RUNNING) else "ordering",
                         total=sum(counts.values()),
-                        completed=sum(counts.get(status, 0) for status in ENDED),
+                        items=f"{ended}/{sum(counts.values())} items",
+                        completed=ended,
                         done=counts.get(Status.DONE, 0),
                         waiting=counts.get(Status.WAITING, 0),
                     )

@@ -135,7 +135,8 @@ def run_summary(report: Report) -> Group:
             "no model was called" if report.backend == "extractive" else f"model {clean(report.model or '')}"
         )
         simulated = ", SIMULATED" if report.simulated else ""
-        lines.append(Text(f"Answered by {report.backend} ({told}{simulated}): {report.calls} calls."))
+        asked = "items tried" if report.backend == "extractive" else "calls"
+        lines.append(Text(f"Answered by {report.backend} ({told}{simulated}): {report.calls} {asked}."))
     if report.state == "settled" and not report.calls:
         lines.append(Text("Nothing was left to do.", "green"))
     if report.waiting:

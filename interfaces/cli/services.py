@@ -28,7 +28,8 @@ def down() -> None:
     from deployments.up import down as stop
     from models.settings import settings
 
-    stop(settings())
+    stopped = stop(settings())
+    typer.echo("Stopped." if stopped else "`penstock up` was not running.")
 
 
 def status(json: Json = False) -> None:
