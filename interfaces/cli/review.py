@@ -153,6 +153,7 @@ def _decide(numbers: list[int], decision: Decision, text: str | None, note: str 
     if released and go_on:
         carry_on(released)
     elif released:
+        are = "item is" if released == 1 else "items are"
         console().print(
-            f"{released} items are ready; the next `penstock run` or a running `penstock up` does them."
+            f"{released} {are} ready; the next `penstock run` or a running `penstock up` does them."
         )

@@ -47,7 +47,7 @@ def run(
 
     config = settings()
     if backend is not None:
-        config = config.model_validate(config.model_dump() | {"backend": backend})
+        config = config.with_backend(backend)
     check_readable(paths, config.max_source_bytes)
     if dry_run:
         from interfaces.cli.dry_run import dry_run as show

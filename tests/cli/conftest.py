@@ -8,12 +8,14 @@ def test_x(penstock: Penstock) -> None:
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import itertools
 import logging
 import os
 import shutil
 import sys
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,6 +118,10 @@ def penstock(
         handler.close()
     logging.raiseExceptions = raising
     settings.cache_clear()
+    with warnings.catch_warnings():
+        # Prefect's client leaves sockets to the collector, a pair per flow run.
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 _numbers = itertools.count(200)
