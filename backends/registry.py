@@ -84,19 +84,35 @@ async def choose(
     answers but one says that it is loading, waits up to `patience` seconds. Raises BackendUnavailable when none
     can be used, SettingsError when a declared model is not there or the kind is not built.
     """
+    return (await choices(settings, wanted, patience))[0]
+
+
+async def choices(
+    settings: Settings, wanted: str, patience: float = LOADING_SECONDS
+) -> list[tuple[Endpoint, Probe]]:
+    """The endpoint of `choose`, then the other declared ones of its kind that can be used: a drain takes a free one."""
     _check_built(wanted)
     clock = asyncio.get_running_loop().time
     give_up = clock() + patience
     while True:
         found = await find(settings, wanted)
         refusals = []
+        usable: list[tuple[Endpoint, Probe]] = []
         for endpoint, probe in found:
-            if (why := _refused(settings, endpoint, probe)) is not None:
-                refusals.append(why)
-            elif (model := _model(endpoint, probe)) is None:
-                refusals.append(f"{endpoint.url} answers but has no model to chat with")
-            else:
-                return endpoint.model_copy(update={"model": model}), probe
+            if usable and (endpoint not in settings.endpoints or endpoint.backend != usable[0][0].backend):
+                continue
+            try:
+                if (why := _refused(settings, endpoint, probe)) is not None:
+                    refusals.append(why)
+                elif (model := _model(endpoint, probe)) is None:
+                    refusals.append(f"{endpoint.url} answers but has no model to chat with")
+                else:
+                    usable.append((endpoint.model_copy(update={"model": model}), probe))
+            except SettingsError:
+                if not usable:
+                    raise  # of a spare endpoint it is the run's business only where it is the one to take
+        if usable:
+            return usable
         if clock() >= give_up or not any(probe.loading for _, probe in found):
             break
         await asyncio.sleep(min(1.0, max(0.0, give_up - clock())))
@@ -104,7 +120,7 @@ async def choose(
     if wanted == "auto":
         endpoint = extractive_endpoint()
         probe = await _probe(endpoint, DECLARED_SECONDS)
-        return endpoint, replace(probe, detail=f"{probe.detail} (no model server: {tried})")
+        return [(endpoint, replace(probe, detail=f"{probe.detail} (no model server: {tried})"))]
     start = _START.get(wanted, "Start it")
     raise BackendUnavailable(
         f"No {wanted} server can be used: {tried}. {start}, or declare where it is under [[endpoints]] in "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from prefect import flow, get_run_logger, task
@@ -12,15 +12,16 @@ from prefect.artifacts import acreate_progress_artifact, acreate_table_artifact,
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 
-from backends.registry import choose, make
+from backends.registry import choices, make
 from flows.opening import opened
 from flows.remember import remember_accepted
 from models.calls import Passage
 from models.recipe import Recipe, Rendered
+from sql.connection import Database
 from tasks import validate
 from tasks.decompose import apply_split
-from tasks.execute import Batch, ClaimedItem, Drain, RunBatch, Stages, Tally, drain
-from tasks.recipes import load_recipes, render
+from tasks.execute import Batch, ClaimedItem, Drain, RunBatch, Seat, Stages, Tally, adopt, drain_any
+from tasks.recipes import Recipes, load_recipes, render
 from tasks.remember import recall_for_items
 
 __all__ = ["execute", "observed", "stages"]
@@ -53,32 +54,46 @@ async def execute(backend: str = "auto", boards: list[int] | None = None) -> dic
     answers are kept and the rest stays queued.
     """
     logger = get_run_logger()
-    async with opened() as (config, db):
-        endpoint, probe = await choose(config, backend)
-        model = endpoint.model or ""
-        logger.info("Backend %s at %s: %s. Model %s.", endpoint.backend, endpoint.url, probe.detail, model)
-        server = make(endpoint)
-        try:
-            async with observed(model) as run_batch:
-                tally = await drain(
-                    db,
-                    server,
-                    endpoint,
-                    model=model,
-                    recipes=load_recipes(config),
-                    stages=stages(endpoint.context_tokens),
-                    settings=config,
-                    boards=boards,
-                    trace_id=flow_run.id or "",
-                    run_batch=run_batch,
-                    on_wait=logger.info,
-                )
-        finally:
-            await server.close()
+    async with opened() as (config, db), AsyncExitStack() as stack:
+        seats: list[Seat] = []
+        for endpoint, probe in await choices(config, backend):
+            model = endpoint.model or ""
+            logger.info(
+                "Backend %s at %s: %s. Model %s.", endpoint.backend, endpoint.url, probe.detail, model
+            )
+            server = make(endpoint)
+            stack.push_async_callback(server.close)
+            seats.append(Seat(server, endpoint, model, stages(endpoint.context_tokens)))
+        recipes = load_recipes(config)
+        await _adopt(db, recipes)
+        async with observed(", ".join(dict.fromkeys(seat.model for seat in seats))) as run_batch:
+            tally = await drain_any(
+                db,
+                seats,
+                recipes=recipes,
+                settings=config,
+                boards=boards,
+                trace_id=flow_run.id or "",
+                run_batch=run_batch,
+                on_wait=logger.info,
+            )
         if tally.accepted:
             await remember_accepted()
-        await _summary(endpoint.backend, model, tally)
-    return {"backend": endpoint.backend, "endpoint": endpoint.url, "model": model} | tally.as_json()
+        kind, urls = seats[0].endpoint.backend, ", ".join(seat.endpoint.url for seat in seats)
+        models = ", ".join(dict.fromkeys(seat.model for seat in seats))
+        await _summary(kind, models, tally)
+    return {"backend": kind, "endpoint": urls, "model": models} | tally.as_json()
+
+
+async def _adopt(db: Database, recipes: Recipes) -> None:
+    connection = await db.aconnect(autocommit=True)
+    try:
+        if count := await adopt(connection, list(recipes), lambda kind: recipes.for_kind(kind).name):
+            get_run_logger().warning(
+                "%d items had a recipe that is gone; the one for their kind does them.", count
+            )
+    finally:
+        await connection.close()
 
 
 @asynccontextmanager

@@ -140,6 +140,20 @@ update item set run_after = now() where id = any(%(items)b::bigint[]) and status
 
 -- name: reroute
 -- Items of a recipe that the chosen backend may not do go on as the recipe's fallback.
-update item set recipe = %(fallback)s
- where ready and recipe = %(recipe)s
-   and (%(boards)b::bigint[] is null or board_id = any(%(boards)b::bigint[]))
+with chosen as materialized (
+  select id from item
+   where ready and recipe = %(recipe)s and (backend is null or backend = %(backend)s)
+     and board_id = any(%(boards)b::bigint[])
+   order by id for no key update
+)
+update item set recipe = %(fallback)s, attempts = 0 from chosen where item.id = chosen.id and item.ready
+
+-- name: lost_recipes
+-- Items of a recipe that was taken away would wait for nobody. What is pending gets another when its board is run.
+select i.id, s.kind from item i join item_source s on s.item_id = i.id
+ where i.status in (1, 3) and i.recipe <> all(%(known)b::text[]) order by i.id for no key update of i
+
+-- name: adopt
+update item i set recipe = g.recipe, attempts = 0
+  from unnest(%(ids)b::bigint[], %(recipes)b::text[]) as g(id, recipe)
+ where i.id = g.id

@@ -24,7 +24,12 @@ delete from lease where resource = %(resource)s and token = %(token)s
 
 -- name: recover
 -- Items claimed under a lease that is no more go back, uncharged. Their late answers no longer match the token.
-update item set status = 1, ready = true, lease = null
- where lease is not null and status = 2
-   and not exists (select 1 from lease l where l.token = item.lease and l.expires_at > now())
-returning id
+-- In the order of ids, as everyone locks them.
+with lapsed as materialized (
+  select id from item
+   where lease is not null and status = 2
+     and not exists (select 1 from lease l where l.token = item.lease and l.expires_at > now())
+   order by id for no key update
+)
+update item set status = 1, ready = true, lease = null from lapsed where item.id = lapsed.id and item.status = 2
+returning item.id

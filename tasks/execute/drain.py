@@ -25,6 +25,9 @@ from tasks.execute.work import Batch, ClaimedItem, Report, Tally
 
 log = logging.getLogger(__name__)
 
+BUSY_SECONDS = 0.05
+"""Least pause between two claims that found nothing."""
+
 Recall = Callable[[Any, Sequence[ClaimedItem], int], Awaitable[list[list[Passage]]]]
 Validate = Callable[[Recipe, Sequence[AnswerRow]], Awaitable[BatchVerdict]]
 
@@ -144,12 +147,11 @@ class Drain:
     async def _wait_for_later(self) -> bool:
         """Wait for retries that are due later. False when nothing is left."""
         outlook = await self.store.outlook(self.scope)
-        if outlook.now:
-            return True
-        if not outlook.later or outlook.wait is None:
+        if not outlook.now and (not outlook.later or outlook.wait is None):
             return False
         loop = asyncio.get_running_loop()
-        wait = max(outlook.wait, 0.05)
+        # Ready, and yet nothing was claimed: another transaction has these rows locked just now.
+        wait = BUSY_SECONDS if outlook.now else max(outlook.wait or 0.0, BUSY_SECONDS)
         if self.deadline is not None and loop.time() + wait > self.deadline:
             return False
         try:
