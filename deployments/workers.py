@@ -9,9 +9,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import shutil
 import signal
 import socket
 import sys
+import tempfile
+from pathlib import Path
 from typing import Any
 
 from prefect.client.orchestration import get_client
@@ -112,12 +115,26 @@ async def _work(pool: str, name: str) -> None:
     await worker.start(printer=logger.info)
 
 
+def own_scratch(home: Path) -> None:
+    """Let this process keep its temporary files below PENSTOCK_HOME, where only this user gets to; empty at first.
+
+    Prefect's runner makes /tmp/runner_storage, which then belongs to the first user of a machine and keeps all
+    others' workers from starting; and it leaves a folder there for each flow run.
+    """
+    scratch = home / "run" / "workers"
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
+    tempfile.tempdir = str(scratch)  # of this process alone: flow runs keep the user's TMPDIR
+
+
 def main() -> None:
     end_with_parent()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     os.environ.setdefault(FOLDER, os.getcwd())
     os.environ[PARENT] = str(os.getpid())  # for the flow runs' processes: they end with this one
-    asyncio.run(run_workers(settings()))
+    config = settings()
+    own_scratch(config.home)
+    asyncio.run(run_workers(config))
 
 
 if __name__ == "__main__":

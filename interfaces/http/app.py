@@ -34,6 +34,9 @@ from sql.connection import Database
 
 __all__ = ["create_app"]
 
+WILDCARDS = frozenset({"0.0.0.0", "::"})  # noqa: S104 - recognised, not bound
+"""Addresses by which a server listens on all of a machine's."""
+
 logger = logging.getLogger("penstock.http")
 
 
@@ -69,8 +72,10 @@ def create_app(
 
     app = FastAPI(title="Penstock", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     errors.install(app)
-    hosts = {settings.host, "127.0.0.1", "localhost", "[::1]"}
-    # A page that a browser was made to take for this host (DNS rebinding) is refused by its name.
+    # A page that a browser was made to take for this host (DNS rebinding) is refused by its name. Who opens the door
+    # to the network is asked for by names that can't be known here; the token is asked for all the same.
+    own = f"[{settings.host}]" if ":" in settings.host else settings.host  # as a Host header writes IPv6
+    hosts = {"*"} if settings.host in WILDCARDS else {own, "127.0.0.1", "localhost", "[::1]"}
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=sorted(hosts), www_redirect=False)
     app.add_middleware(SecurityHeaders)
     for router in (state.router, boards.router, reviews.router):

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from deployments.runs import start_delivery
 from interfaces.http import inbox
 from interfaces.http.door import Authorised, Door, TheDoor, json
-from interfaces.http.errors import Refusal
+from interfaces.http.errors import Refusal, read_as
 from interfaces.http.signatures import verified
 from models.errors import OrchestratorError
 from tasks.upkeep import Delivery, known_delivery, record_delivery
@@ -41,12 +41,7 @@ async def webhook(request: Request, door: TheDoor) -> Response:
     key = f"{form}:{delivery_id}"
     if (known := await _known(door, key)) is not None:
         return await _answer(door, known, form)
-    try:
-        given = BoardDelivery.model_validate_json(body)
-    except ValidationError as error:
-        problem = error.errors(include_input=False, include_url=False)[0]
-        where = ".".join(str(part) for part in problem["loc"]) or "the body"
-        raise Refusal(422, "invalid_request", f"{where}: {problem['msg']}.") from None
+    given = read_as(BoardDelivery, body)
     path: Path
     if given.text is not None:
         path = inbox.board_path(door.settings.home / "inbox", given.board)

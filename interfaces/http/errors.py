@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import logging
+from typing import TypeVar
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
 
 from models.errors import InputError, PenstockError
 
-__all__ = ["Refusal", "install"]
+__all__ = ["Refusal", "install", "read_as"]
+
+Model = TypeVar("Model", bound=BaseModel)
 
 logger = logging.getLogger("penstock.http")
 
@@ -29,6 +33,16 @@ class Refusal(Exception):
         self.status = status
         self.code = code
         self.close = close
+
+
+def read_as(model: type[Model], body: bytes) -> Model:
+    """A JSON body as a model. Raises Refusal 422 without the values: they may be meant to be kept to oneself."""
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as error:
+        problem = error.errors(include_input=False, include_url=False)[0]
+        where = ".".join(str(part) for part in problem["loc"]) or "the body"
+        raise Refusal(422, "invalid_request", f"{where}: {problem['msg']}.") from None
 
 
 def answer(status: int, code: str, message: str, close: bool = False) -> JSONResponse:

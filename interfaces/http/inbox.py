@@ -104,7 +104,7 @@ def allowed_path(given: str, roots: Sequence[Path]) -> Path:
         inside = root.resolve()
         # A path from outside says nothing of what is there: not even whether it exists.
         found = Path(os.path.realpath(inside / given))
-        if found.is_relative_to(inside) and found.exists():
+        if found.is_relative_to(inside) and os.path.exists(found):  # False, too, for a name that is too long
             return found
     raise Refusal(
         404,

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from interfaces.http import inbox
 from interfaces.http.door import Authorised, TheDoor, json
+from interfaces.http.errors import read_as
 from models.enums import Decision
 from tasks.review import decide, open_reviews
 
 router = APIRouter(dependencies=[Authorised])
+
+DECISION_BYTES = 8 * 1024 * 1024  # a million characters, escaped as JSON may escape them
 
 
 class Given(BaseModel):
@@ -35,7 +39,9 @@ async def queue(door: TheDoor) -> Response:
 
 
 @router.post("/reviews/{review_id}")
-async def decision(review_id: int, given: Given, door: TheDoor) -> Response:
+async def decision(review_id: int, request: Request, door: TheDoor) -> Response:
+    # Not as a parameter: FastAPI reads a body of any size, for any time, before it asks who sent it.
+    given = read_as(Given, await inbox.read_body(request, DECISION_BYTES))
     connection = await door.database.aconnect(autocommit=True)
     try:
         done = await decide(

@@ -61,6 +61,10 @@ def shell(
     monkeypatch.setenv("PENSTOCK_PREFECT_PORT", "0")
     monkeypatch.setenv("PENSTOCK_BACKEND", "extractive")
     monkeypatch.setenv("PENSTOCK_CPU_LIMIT", "2")
+    # As on a machine where another user ran Prefect before: that user's /tmp/runner_storage can't be used.
+    (tmp_path / "tmp").mkdir(mode=0o777)
+    (tmp_path / "tmp" / "runner_storage").touch()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
     return dict(os.environ)
 
 

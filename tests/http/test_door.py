@@ -158,8 +158,34 @@ async def test_status_says_what_runs(door: Served) -> None:
 async def test_unknown_paths_and_foreign_hosts(door: Served) -> None:
     refused(await door.client.get("/docs"), 404, "not_found")
     refused(await door.client.get("/webhooks/board"), 405, "method_not_allowed")
-    answer = await door.client.get("/health", headers={"Host": "evil.example"})
-    assert answer.status_code == 400
+    for host, status in {
+        "evil.example": 400,
+        "127.0.0.1.evil.example": 400,
+        "localhost:1": 200,
+        "[::1]:1": 200,
+    }.items():
+        answer = await door.client.get("/health", headers={"Host": host})
+        assert answer.status_code == status, host
+
+
+@pytest.mark.parametrize(
+    ("listens", "asked", "status"),
+    [
+        ("0.0.0.0", "penstock.example", 200),
+        ("::", "penstock.example", 200),
+        ("::1", "[::1]:4270", 200),
+        ("::1", "penstock.example", 400),
+        ("192.0.2.1", "192.0.2.1:4270", 200),
+        ("192.0.2.1", "penstock.example", 400),
+    ],
+)
+async def test_a_host_is_known_by_what_is_listened_on(
+    home: Path, database: Database, listens: str, asked: str, status: int
+) -> None:
+    app = create_app(Settings(home=home, host=listens), database, SECRET, upkeep=False)
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://door") as client:
+        assert (await client.get("/health", headers={"Host": asked})).status_code == status
 
 
 async def test_a_signed_delivery_starts_a_run(door: Served) -> None:
@@ -249,6 +275,22 @@ async def test_too_much_is_refused_while_it_comes(door: Served) -> None:
     assert said.startswith("HTTP/1.1 413")
     assert "too_large" in said
     assert list((door.settings.home / "inbox").iterdir()) == []
+
+
+async def test_a_decision_is_read_after_the_token_and_under_a_cap(door: Served) -> None:
+    url = door.client.base_url
+    for token, status in (("", 401), (f"Authorization: {door.token['Authorization']}\r\n", 413)):
+        reader, writer = await asyncio.open_connection(url.host, url.port)
+        head = f"POST /reviews/1 HTTP/1.1\r\nHost: {url.host}\r\n{token}"
+        writer.write(
+            f"{head}Content-Type: application/json\r\nContent-Length: 99999999999\r\n\r\n{{".encode()
+        )
+        async with asyncio.timeout(10):
+            assert (await reader.readline()).startswith(f"HTTP/1.1 {status}".encode())
+        writer.close()
+        await writer.wait_closed()
+    nested = b'{"decision": ' + b"[" * 1_000_000
+    refused(await door.client.post("/reviews/1", content=nested, headers=door.token), 422, "invalid_request")
 
 
 async def test_an_upload_raw_and_as_a_form(door: Served) -> None:

@@ -86,7 +86,15 @@ def test_only_what_is_inside_the_folders_is_found(tmp_path: Path) -> None:
     assert allowed_path(str(root / "a.md"), roots) == root / "a.md"
     assert allowed_path("in.md", roots) == root / "a.md"
     assert allowed_path("../other/c.md", roots) == other / "c.md"  # inside another allowed folder
-    for wrong in ("../outside/secret.md", str(outside / "secret.md"), "out.md", "nowhere.md", "/etc/passwd"):
+    for wrong in (
+        "../outside/secret.md",
+        str(outside / "secret.md"),
+        "out.md",
+        "nowhere.md",
+        "/etc/passwd",
+        "x" * 300,
+        "a.md/b",
+    ):
         with pytest.raises(Refusal) as caught:
             allowed_path(wrong, roots)
         # What is outside and what is nowhere get the same answer.

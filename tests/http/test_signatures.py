@@ -9,10 +9,11 @@ import hmac
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
 
 from interfaces.http.errors import Refusal
 from interfaces.http.signatures import bearer, verified
+from models.settings import Settings
 
 NOW = 1_614_265_330.0
 
@@ -131,3 +132,9 @@ def test_the_wrong_token_is_refused(given_: str) -> None:
 
 def test_the_right_token_passes() -> None:
     bearer({"authorization": "bearer s3cret"}, SecretStr("s3cret"))
+
+
+@pytest.mark.parametrize("short", ["", "whsec_", "15 characters.."])
+def test_a_secret_that_can_be_guessed_is_no_setting(short: str) -> None:
+    with pytest.raises(ValidationError, match="at least 16"):
+        Settings(webhook_secret=short)
