@@ -13,9 +13,11 @@ import psycopg
 from models.errors import OrchestratorError, PenstockError
 from models.settings import Settings
 from sql.connection import Database
+from tasks.recipes import load_recipes
 from tasks.upkeep import (
     Delivery,
     PastDrain,
+    Wanted,
     may_start,
     settle_delivery,
     unsettled_deliveries,
@@ -94,13 +96,18 @@ async def keep_going(client: PrefectClient, database: Database, settings: Settin
 async def look_once(client: PrefectClient, database: Database, settings: Settings) -> list[str]:
     """Start the drains that ready items want and the runs that deliveries are owed. Returns what, in words."""
     started: list[str] = []
+    problems: list[PenstockError] = []
+    owed: list[Delivery] = []
+    wanted: list[Wanted] = []
     connection = await database.aconnect(autocommit=True, application_name="penstock upkeep")
     try:
         owed = await unsettled_deliveries(connection)
-        wanted = await wanted_drains(connection, settings)
+        recipes = await asyncio.to_thread(load_recipes, settings)  # read each time: people edit them
+        wanted = await wanted_drains(connection, settings, recipes)
+    except PenstockError as error:
+        problems.append(error)  # a wrong recipe or no server: what deliveries are owed needs neither
     finally:
         await connection.close()
-    problems: list[PenstockError] = []
     for delivery in owed:
         try:
             run = await start_delivery(client, database, delivery)
@@ -112,7 +119,9 @@ async def look_once(client: PrefectClient, database: Database, settings: Setting
         deployment = f"execute/{each.backend}"
         try:
             if may_start(await _past(client, deployment), datetime.now(UTC)):
-                run = await start_run(client, deployment, {"backend": each.backend})
+                run = await start_run(
+                    client, deployment, {"backend": each.backend, "boards": list(each.boards)}
+                )
                 started.append(f"{deployment}: run {run} for {each.items} ready items")
         except PenstockError as error:
             problems.append(error)

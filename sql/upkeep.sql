@@ -1,20 +1,23 @@
 -- What has to be started because nobody works on it. Owner: tasks/upkeep.py.
 
 -- name: wanted_drains
--- Backends that have claimable work and no live lease. An item without a backend of its own goes where its board's
--- latest run went; null where no run has chosen yet.
+-- Boards with claimable work whose backend has no live lease. What a drain that died had claimed is work too. An item
+-- without a backend of its own goes where its board's latest run went; null where no run has chosen yet.
 with work as (
-  select board_id, backend, count(*) as items
-    from item where ready and run_after <= now() group by board_id, backend
+  select board_id, backend, recipe, count(*) as items from item
+   where (ready and run_after <= now())
+      or (status = 2 and lease is not null
+          and not exists (select from lease l where l.token = item.lease and l.expires_at > now()))
+   group by board_id, backend, recipe
 ), placed as (
   select coalesce(w.backend, (select r.backend from run r
                                where r.board_ids @> array[w.board_id] and r.backend is not null
-                               order by r.started_at desc limit 1)) as backend, w.items
+                               order by r.started_at desc limit 1)) as backend, w.board_id, w.recipe, w.items
     from work w
 )
-select backend, sum(items)::bigint from placed p
+select backend, board_id, recipe, items from placed p
  where not exists (select 1 from lease l where l.backend = p.backend and l.expires_at > now())
- group by backend order by backend
+ order by backend, board_id, recipe
 
 -- name: live_lease
 select exists (select 1 from lease where backend = %(backend)s::text and expires_at > now())

@@ -5,8 +5,9 @@ Decisions only; starting a run is for deployments/runs.py.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,6 +16,7 @@ import psycopg
 
 from backends.registry import choose
 from models.errors import PenstockError
+from models.recipe import Recipe
 from models.settings import Settings
 from sql.statements import statement
 
@@ -42,9 +44,23 @@ CANCELLED = "CANCELLED"
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A backend with claimable items that no drain works on."""
+    """A backend with claimable items that no drain works on, and the boards they stand on.
+
+    The drain takes these boards only: the others' items are for another backend.
+    """
 
     backend: str
+    items: int
+    boards: tuple[int, ...] = field(default=(), compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Claimable items of one board and recipe; `backend` None: nobody has chosen yet."""
+
+    backend: str | None
+    board: int
+    recipe: str
     items: int
 
 
@@ -66,28 +82,50 @@ class Delivery:
     flow_run_id: str | None = None
 
 
-async def wanted_drains(connection: psycopg.AsyncConnection[Any], settings: Settings) -> list[Wanted]:
+async def wanted_drains(
+    connection: psycopg.AsyncConnection[Any], settings: Settings, recipes: Mapping[str, Recipe]
+) -> list[Wanted]:
     """The backends with claimable items and no live lease, by name.
 
     Items that no backend was chosen for go to the one in the settings; with `auto`, to the one that answers now.
     Where none does, the others are wanted all the same; raises BackendUnavailable when there is nothing else to do.
+    Items of a recipe that their backend may not do, nor any fallback of it, want no drain: it would take none of them.
     """
     rows = await (await connection.execute(statement("upkeep.wanted_drains"))).fetchall()
-    found = {str(backend): int(items) for backend, items in rows if backend is not None}
-    homeless = sum(int(items) for backend, items in rows if backend is None)
-    if homeless:
+    placed = [Work(*row) for row in rows]
+    problem: PenstockError | None = None
+    if any(work.backend is None for work in placed):
         try:
             endpoint, _ = await choose(settings, settings.backend)
-        except PenstockError:
-            if not found:
-                raise
+        except PenstockError as error:
+            problem = error
         else:
             backend = str(endpoint.backend)
             cursor = await connection.execute(statement("upkeep.live_lease"), {"backend": backend})
             busy = await cursor.fetchone()
             if busy is None or not busy[0]:
-                found[backend] = found.get(backend, 0) + homeless
-    return [Wanted(backend, items) for backend, items in sorted(found.items())]
+                placed = [replace(work, backend=work.backend or backend) for work in placed]
+    found: dict[str, list[Work]] = defaultdict(list)
+    for work in placed:
+        if work.backend is not None and _can(work.backend, work.recipe, recipes):
+            found[work.backend].append(work)
+    if problem is not None and not found:
+        raise problem
+    return [
+        Wanted(backend, sum(work.items for work in some), tuple(sorted({work.board for work in some})))
+        for backend, some in sorted(found.items())
+    ]
+
+
+def _can(backend: str, name: str, recipes: Mapping[str, Recipe]) -> bool:
+    """Whether a drain of this backend takes items of this recipe: as it is, or as what it falls back to."""
+    at: str | None = name
+    while at is not None and at in recipes:
+        header = recipes[at].header
+        if not header.backends or backend in header.backends:
+            return True
+        at = header.fallback
+    return at is not None  # a recipe that is gone: the drain gives its items another
 
 
 def may_start(past: Sequence[PastDrain], now: datetime) -> bool:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import uuid
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import psycopg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from models.recipe import Recipe, RecipeHeader
 from models.settings import Settings
 from sql.connection import Database
 from tasks.upkeep import (
@@ -115,30 +117,61 @@ async def lease(connection: psycopg.AsyncConnection, backend: str, seconds: floa
 async def test_ready_items_without_a_drain_want_one(database: Database) -> None:
     connection = await database.aconnect(autocommit=True)
     async with connection:
-        assert await wanted_drains(connection, SETTINGS) == []
+        assert await wanted_drains(connection, SETTINGS, {}) == []
         here = await board(connection)
         await item(connection, here, "ollama", ready=False)
         await item(connection, here, "ollama", due=60)
-        assert await wanted_drains(connection, SETTINGS) == []
+        assert await wanted_drains(connection, SETTINGS, {}) == []
         await item(connection, here, "ollama")
         await item(connection, here, "openai")
         await item(connection, here, "openai")
-        assert await wanted_drains(connection, SETTINGS) == [Wanted("ollama", 1), Wanted("openai", 2)]
+        assert await wanted_drains(connection, SETTINGS, {}) == [Wanted("ollama", 1), Wanted("openai", 2)]
         await lease(connection, "ollama", 30)
-        assert await wanted_drains(connection, SETTINGS) == [Wanted("openai", 2)]
+        assert await wanted_drains(connection, SETTINGS, {}) == [Wanted("openai", 2)]
         await lease(connection, "ollama", -1)
-        assert await wanted_drains(connection, SETTINGS) == [Wanted("ollama", 1), Wanted("openai", 2)]
+        assert await wanted_drains(connection, SETTINGS, {}) == [Wanted("ollama", 1), Wanted("openai", 2)]
 
 
 async def test_items_go_on_where_their_board_was_run(database: Database) -> None:
     connection = await database.aconnect(autocommit=True)
     async with connection:
         await item(connection, await board(connection, run="mlx"))
-        assert await wanted_drains(connection, SETTINGS) == [Wanted("mlx", 1)]
+        assert await wanted_drains(connection, SETTINGS, {}) == [Wanted("mlx", 1)]
         await item(connection, await board(connection))  # no run chose yet: the setting does
-        assert await wanted_drains(connection, SETTINGS) == [Wanted("extractive", 1), Wanted("mlx", 1)]
+        assert await wanted_drains(connection, SETTINGS, {}) == [Wanted("extractive", 1), Wanted("mlx", 1)]
         await lease(connection, "extractive", 30)
-        assert await wanted_drains(connection, SETTINGS) == [Wanted("mlx", 1)]
+        assert await wanted_drains(connection, SETTINGS, {}) == [Wanted("mlx", 1)]
+
+
+async def test_what_a_dead_drain_had_claimed_wants_one(database: Database) -> None:
+    """Else the last items of a board would be held for ever by a process that is no more."""
+    connection = await database.aconnect(autocommit=True)
+    async with connection:
+        await item(connection, await board(connection), "ollama")
+        await connection.execute("update item set status = 2, ready = false, lease = 7")
+        assert await wanted_drains(connection, SETTINGS, {}) == [Wanted("ollama", 1)]
+        await lease(connection, "ollama", 30)
+        await connection.execute("update item set lease = (select token from lease)")
+        assert await wanted_drains(connection, SETTINGS, {}) == []
+
+
+async def test_a_drain_is_wanted_only_for_what_it_would_take(database: Database) -> None:
+    """Else one would be started every few seconds for ever, for an item that it has to leave."""
+    only = recipe_of("answer", backends=["openai"])
+    connection = await database.aconnect(autocommit=True)
+    async with connection:
+        here, there = await board(connection, run="ollama"), await board(connection, run="openai")
+        await item(connection, here)
+        await item(connection, there)
+        found = await wanted_drains(connection, SETTINGS, {"answer": only})
+        assert [(each.backend, each.items, each.boards) for each in found] == [("openai", 1, (there,))]
+        falls = recipe_of("answer", backends=["openai"], fallback="other")
+        both = await wanted_drains(connection, SETTINGS, {"answer": falls, "other": recipe_of("other")})
+        assert [each.boards for each in both] == [(here,), (there,)]
+
+
+def recipe_of(name: str, **header: Any) -> Recipe:
+    return Recipe(RecipeHeader(name=name, about="a test", **header), "system", "prompt", "", "", "")
 
 
 async def test_a_delivery_is_recorded_once(database: Database) -> None:
