@@ -109,9 +109,14 @@ def json_object(body: bytes, url: str) -> dict[str, Any]:
     return data
 
 
+MOST = 2**31 - 1
+"""What an integer of the database can hold; no server counts that far."""
+
+
 def count(value: Any) -> int | None:
     """A count as servers should send it; anything else is None."""
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+    fits = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST
+    return value if fits else None
 
 
 def classify(status: int, text: str) -> ErrorType:

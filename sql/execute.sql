@@ -51,6 +51,15 @@ select distinct on (item_id) item_id, error_type, error, checks
   from attempt where item_id = any(%(items)b::bigint[]) and outcome = 'retry'
  order by item_id, number desc
 
+-- name: returns
+-- How often in a row each item came back because of the server. Claims that were given back unasked are no tries, and
+-- what was before an answer, a check or a person's decision is another story.
+select item_id, count(*) from attempt a
+ where item_id = any(%(items)b::bigint[]) and outcome = 'returned'
+   and number > coalesce((select max(b.number) from attempt b
+                           where b.item_id = a.item_id and b.outcome <> 'returned'), 0)
+ group by item_id
+
 -- name: open_batch
 insert into batch (lease, backend, endpoint, model, recipe, recipe_hash, size, flow_run_id)
 values (%(lease)s, %(backend)s, %(endpoint)s, %(model)s, %(recipe)s, %(recipe_hash)s, %(size)s, %(flow_run_id)s)

@@ -7,6 +7,7 @@ claimed and not yet written never exceeds `settings.batch_size`: that is what a 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -68,6 +69,8 @@ class Drain:
     _failed_at: float = 0.0
     _stop_because: str = ""
     _put_off: list[int] = field(default_factory=list)
+    _returns: dict[int, int] = field(default_factory=dict)  # by item, before this try
+    _not_before: float = 0.0  # the server asked for silence until then, on the loop's clock
 
     def __post_init__(self) -> None:
         self._slots = asyncio.Semaphore(self.endpoint.slots)
@@ -165,6 +168,7 @@ class Drain:
         """Ask, check, write: one batch from claimed to settled."""
         recipe = self.recipes[batch.recipe]
         reasons = await self.store.reasons(batch.items)
+        self._returns |= {item.id: 0 for item in batch.items} | await self.store.returns(batch.items)
         passages = await self._passages(batch, recipe)
         rendered, replies = await self._ask_all(batch, recipe, passages, reasons)
         rows = [
@@ -223,7 +227,7 @@ class Drain:
         async def work() -> None:
             async with self._slots:
                 for number in numbers:
-                    if self._stop_because or self.lease.lost.is_set():
+                    if not await self._may_send():
                         return
                     item = items[number]
                     prompt = self.stages.render(recipe, item, passages[number], reasons.get(item.id))
@@ -237,6 +241,18 @@ class Drain:
             for worker in workers:
                 worker.cancel()
         return rendered, replies
+
+    async def _may_send(self) -> bool:
+        """Wait while the server wants to be left alone. False when the drain is stopping."""
+        clock = asyncio.get_running_loop().time
+        while not (self._stop_because or self.lease.lost.is_set()):
+            if (wait := self._not_before - clock()) <= 0:
+                return True
+            if self.deadline is not None and self._not_before >= self.deadline:
+                return False
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.lease.lost.wait(), min(wait, self.settings.heartbeat))
+        return False
 
     async def _ask(
         self, batch: Batch, item: ClaimedItem, recipe: Recipe, rendered: Rendered
@@ -272,6 +288,14 @@ class Drain:
         if error.error_type.charged:
             self._failures = 0  # the server answered; this item is the trouble
             return
+        wait = error.retry_after or 0.0
+        if wait > self.settings.retry_delay_cap:
+            self._stop_because = (
+                f"{self.endpoint.backend} at {self.endpoint.url} wants to be asked again only in {_span(wait)}: "
+                f"{error} Nothing accepted is lost and no attempt was charged: run the same command again then."
+            )
+            return
+        self._not_before = max(self._not_before, asyncio.get_running_loop().time() + wait)
         if started < self._failed_at:
             return  # in flight together with one already counted: the same incident
         self._failures += 1
@@ -351,7 +375,7 @@ class Drain:
             recipe,
             self.settings,
             attempts=item.attempts,
-            tries=item.tries,
+            returns=self._returns.get(item.id, 0),
             retry_after=retry_after,
             deterministic=self.backend.name == "extractive",
         )
@@ -361,3 +385,7 @@ class Drain:
                 f"Write that recipe, or correct `fallback` in {recipe.path}."
             )
         return then
+
+
+def _span(seconds: float) -> str:
+    return f"{seconds / 3600:.1f} hours" if seconds >= 5400 else f"{seconds / 60:.0f} minutes"

@@ -42,24 +42,24 @@ def after_failure(
     settings: Settings,
     *,
     attempts: int,
-    tries: int,
+    returns: int,
     retry_after: float | None = None,
     deterministic: bool = False,
     spread: random.Random | None = None,
 ) -> Next:
-    """Decide. `attempts` and `tries` are the item's counts with this try included in `tries` only.
+    """Decide. `attempts`: charged before this try; `returns`: how often in a row the server was at fault before it.
 
     `deterministic`: the backend gives the same answer to the same question (`extractive`), so a second try of a
     charged failure is pointless. `spread` is the source of jitter (full jitter: Brooker, "Exponential Backoff and
     Jitter", 2015, halved at most so that a wait is never shorter than half of what is documented).
     """
     if not error_type.charged:
-        if tries - attempts >= MAX_RETURNS:
+        if returns + 1 >= MAX_RETURNS:
             return Next("deferred")
-        exponent = min(tries - attempts - 1, 16)
+        exponent = min(returns, 16)
         delay = min(settings.retry_delay * 2**exponent, settings.retry_delay_cap)
         jittered = delay * (spread or random).uniform(0.5, 1.0)
-        return Next("returned", delay=max(jittered, retry_after or 0.0))
+        return Next("returned", delay=max(jittered, min(retry_after or 0.0, settings.retry_delay_cap)))
 
     limit = recipe.header.max_attempts or settings.max_attempts
     final = error_type in AT_ONCE_TO_A_PERSON or deterministic or attempts + 1 >= limit

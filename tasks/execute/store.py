@@ -91,6 +91,15 @@ class Store:
                 for item_id, error_type, error, checks in await cursor.fetchall()
             }
 
+    async def returns(self, items: Sequence[ClaimedItem]) -> dict[int, int]:
+        """How often in a row each came back because of the server; none where it never did."""
+        again = [item.id for item in items if item.tries > item.attempts + 1]
+        if not again:
+            return {}
+        async with self._lock, self._connection.transaction():
+            cursor = await self._connection.execute(statement("execute.returns"), {"items": again})
+            return dict(await cursor.fetchall())
+
     async def settle(
         self,
         batch: Batch,

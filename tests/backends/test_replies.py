@@ -190,3 +190,12 @@ def test_no_text_has_more_least_tokens_than_characters(text: str) -> None:
 )
 def test_a_cut_prompt_is_seen_only_when_it_is_plain(least: int, reported: int | None, cut: bool) -> None:
     assert replies.was_cut(least, reported) is cut
+
+
+@pytest.mark.parametrize("value", [-1, 2**31, 10**30, True, 1.5, "7", None])
+def test_count_that_no_server_and_no_database_has_is_unknown(value: object) -> None:
+    assert replies.count(value) is None
+
+
+def test_largest_count() -> None:
+    assert replies.count(2**31 - 1) == 2**31 - 1

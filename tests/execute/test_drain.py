@@ -137,6 +137,52 @@ async def test_an_item_that_breaks_the_server_goes_to_a_person(world: World) -> 
     assert world.rows(f"select status from item where id = {good[0]}") == [(int(Status.DONE),)]
 
 
+async def test_only_tries_that_were_asked_count_against_the_server(world: World) -> None:
+    """Claims that were given back, tries before a person's decision: none of them makes one failure the last one."""
+    given_back, decided = world.add(1), world.add(1)
+    with world.database.connect() as connection:
+        connection.execute("update item set tries = 40 where id = %s", given_back)
+    await world.drain(failing(ErrorType.EMPTY, 99), recipe(max_attempts=30))
+    assert world.statuses() == {Status.WAITING: 2}
+    with world.database.connect() as connection:
+        connection.execute("update item set status = 1, ready = true, attempts = 0")
+        connection.execute("update review set decided_at = now(), decision = 'retry'")
+    world.settings = Settings(batch_size=16, heartbeat=5, retry_delay=0, patience=99)
+    tally = await world.drain(failing(ErrorType.OVERLOADED, 3))
+    assert (tally.accepted, tally.deferred, tally.returned) == (2, 0, 6), decided
+
+
+async def test_a_server_that_wants_a_day_ends_the_drain(world: World) -> None:
+    """Not: a run that waits until tomorrow without a word, while it holds the endpoint."""
+    world.add(20)
+
+    async def reply(request: ModelRequest) -> str:
+        raise ModelCallError(ErrorType.RATE_LIMITED, "quota used up", retry_after=86400.0)
+
+    backend = InProcess(reply)
+    with pytest.raises(BackendUnavailable, match=r"only in 24\.0 hours: quota used up"):
+        await asyncio.wait_for(world.drain(backend), 20)
+    assert len(backend.asked) <= world.endpoint.slots
+    assert world.statuses() == {Status.READY: 20}
+    assert world.rows("select count(*) from item where run_after > now() or attempts > 0") == [(0,)]
+
+
+async def test_a_server_that_wants_a_pause_gets_it(world: World) -> None:
+    world.add(6)
+    clock = asyncio.get_running_loop().time
+    asked: list[float] = []
+
+    async def reply(request: ModelRequest) -> str:
+        asked.append(clock())
+        if len(asked) == 1:
+            raise ModelCallError(ErrorType.RATE_LIMITED, "slowly", retry_after=0.4)
+        return await answered(request)
+
+    tally = await world.drain(InProcess(reply), endpoint=world.endpoint.model_copy(update={"slots": 1}))
+    assert tally.accepted == 6
+    assert asked[1] - asked[0] >= 0.4
+
+
 async def test_a_dead_server_stops_the_drain_and_costs_nothing(world: World) -> None:
     world.add(40)
     with pytest.raises(BackendUnavailable, match=r"failed 3 times in a row.*run the same command again"):
