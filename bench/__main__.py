@@ -6,6 +6,7 @@ import argparse
 import importlib
 import sys
 
+from bench.docs import refresh
 from bench.harness import keep, show
 
 NAMES = ("cli", "demo", "throughput")
@@ -21,6 +22,8 @@ def main() -> int:
         figures = importlib.import_module(f"bench.{name}").run(options.quick)
         show(name, figures)
         sys.stdout.write(f"kept in {keep(name, figures, options.quick)}\n")
+        if not options.quick:
+            refresh()
         missed += sum(figure.holds is False for figure in figures)
     if missed:
         sys.stdout.write(f"{missed} figures miss their goal.\n")
