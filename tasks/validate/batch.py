@@ -35,6 +35,7 @@ async def validate_batch(
     try:
         return await asyncio.wait_for(work, deadline_seconds)
     except TimeoutError:
+        ENGINE.relieve(deadline_seconds)
         message = f"The checks did not end within {deadline_seconds:g} seconds."
     except Exception as error:  # noqa: BLE001 - an import that fails must not let an answer through
         message = f"The checks could not run: {cut(str(error), 200)}."

@@ -7,14 +7,17 @@ or by the first use. Sends nothing, draws no progress bars.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import gc
 import os
 import threading
+import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from models.recipe import Check
@@ -23,6 +26,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 T = TypeVar("T")
+
+EXIT_SECONDS = 10.0
+"""How long a process's end waits for the work in hand: an import that is cut off may crash."""
+
+_Work = tuple[Future[Any], Callable[..., Any], tuple[Any, ...]]
 
 ROW = "row"
 """The index column: the row's position, 0-based. Unique by construction, which ids of bad input are not."""
@@ -53,18 +61,58 @@ class Outcome:
 
 @dataclass(slots=True)
 class Engine:
-    """The thread and what lives in it. `close` ends it; a later use starts a new one."""
+    """The thread and what lives in it. `close` ends it; a later use starts a new one.
+
+    A daemon, which a process's end does not wait for longer than EXIT_SECONDS: a check that never ends must not keep
+    a process for ever, as a thread of concurrent.futures would.
+    """
 
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    _executor: ThreadPoolExecutor | None = None
-    _loaded: _Loaded | None = None
+    _queue: SimpleQueue[_Work | None] = field(default_factory=SimpleQueue)
+    _thread: threading.Thread | None = None
+    _since: float | None = None  # when the work in hand began
+    _own: threading.local = field(default_factory=threading.local)
 
     def submit(self, work: Callable[..., T], *arguments: Any) -> Future[T]:
+        future: Future[T] = Future()
         with self._lock:
-            if self._executor is None:
+            if self._thread is None:
                 _import_quietly()
-                self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="validate")
-            return self._executor.submit(work, *arguments)
+                self._start()
+            self._queue.put((future, work, arguments))
+        return future
+
+    def _start(self) -> None:
+        self._since = None
+        self._thread = threading.Thread(target=self._serve, args=(self._queue,), name="validate", daemon=True)
+        self._thread.start()
+
+    def _serve(self, queue: SimpleQueue[_Work | None]) -> None:
+        me = threading.current_thread()
+        while (task := queue.get()) is not None:
+            future, work, arguments = task
+            with self._lock:
+                if self._thread is me:
+                    self._since = time.monotonic()
+            if future.set_running_or_notify_cancel():
+                try:
+                    future.set_result(work(*arguments))
+                except BaseException as error:  # noqa: BLE001 - it is raised where the result is asked for
+                    future.set_exception(error)
+            del task, future, work, arguments  # they hold a batch's answers
+            with self._lock:
+                if self._thread is not me:
+                    return
+                self._since = None
+
+    def relieve(self, seconds: float) -> None:
+        """Let another thread go on with what is queued where the work in hand has taken `seconds`: it may never end.
+
+        The new one has a context of its own; what the old one finds, if ever, goes to nobody.
+        """
+        with self._lock:
+            if self._since is not None and time.monotonic() - self._since >= 0.9 * seconds:
+                self._start()
 
     def warm_up(self) -> None:
         """Begin the import in the thread and return at once. What goes wrong shows at the first use."""
@@ -79,15 +127,22 @@ class Engine:
         return self._load().run(key, checks, frame)
 
     def _load(self) -> _Loaded:
-        if self._loaded is None:
-            self._loaded = _Loaded()
-        return self._loaded
+        loaded: _Loaded | None = getattr(self._own, "loaded", None)
+        if loaded is None:
+            loaded = self._own.loaded = _Loaded()
+        return loaded
 
-    def close(self) -> None:
+    def close(self, seconds: float | None = None) -> None:
+        """End the thread after the work in hand, for which this waits (at most `seconds`); cancel what is queued."""
         with self._lock:
-            executor, self._executor, self._loaded = self._executor, None, None
-        if executor is not None:
-            executor.shutdown(wait=True, cancel_futures=True)
+            thread, self._thread, self._since = self._thread, None, None
+            queue, self._queue = self._queue, SimpleQueue()
+        with contextlib.suppress(Empty):
+            while (task := queue.get_nowait()) is not None:
+                task[0].cancel()
+        queue.put(None)
+        if thread is not None:
+            thread.join(seconds)
 
 
 def _import_quietly() -> None:
@@ -222,4 +277,5 @@ def _one_line(error: object) -> str:
 
 
 ENGINE = Engine()
+atexit.register(ENGINE.close, EXIT_SECONDS)
 """The process's one engine: more than one would bring the import's cost and nothing else."""

@@ -121,6 +121,7 @@ def check_table(
     try:
         outcomes = work.result(deadline_seconds)
     except FutureTimeout:
+        ENGINE.relieve(deadline_seconds)
         work.cancel()
         return _crashed(suite_name, lines, f"The checks did not end within {deadline_seconds:g} seconds.")
     except Exception as error:  # noqa: BLE001 - whatever the libraries raise, no row was checked

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
+import sys
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -231,6 +234,32 @@ async def test_checks_that_take_too_long_are_no_pass(recipes: Recipes, make_row:
     release.set()
     await asyncio.wrap_future(holding)
     assert (await verdict_of(recipes["task"], make_row())).passed
+
+
+async def test_a_check_that_never_ends_holds_up_no_other(recipes: Recipes, make_row: MakeRow) -> None:
+    """Else every later answer would wait for its deadline, and go to a person unchecked."""
+    release = threading.Event()
+    holding = ENGINE.submit(release.wait, 60)
+    try:
+        stuck = await validate_batch(recipes["task"], [make_row(1)], deadline_seconds=0.05)
+        assert types(stuck.verdicts[1]) == [ErrorType.CHECK_CRASHED]
+        assert (await verdict_of(recipes["task"], make_row())).passed
+        assert not holding.done()
+    finally:
+        release.set()
+    assert await asyncio.wrap_future(holding)
+    assert (await verdict_of(recipes["task"], make_row())).passed
+
+
+def test_a_check_that_never_ends_keeps_no_process() -> None:
+    code = (
+        "import threading; from tasks.validate import engine; import atexit; atexit.unregister(engine.ENGINE.close);"
+        "atexit.register(engine.ENGINE.close, 0.1); engine.ENGINE.submit(threading.Event().wait); print('over')"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True
+    )
+    assert (ended.stdout, ended.stderr) == ("over\n", "")
 
 
 async def test_concurrent_batches_get_their_own_rows(recipes: Recipes, make_row: MakeRow) -> None:
