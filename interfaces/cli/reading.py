@@ -10,8 +10,10 @@ from models.board import ParsedBoard
 from models.errors import SourceError
 
 
-def check_readable(paths: Sequence[str], max_bytes: int) -> None:
-    """Raises SourceError when not one of `paths` can be read as text: said before anything is started."""
+def check_readable(paths: Sequence[str], max_bytes: int, dialect: str | None = None) -> None:
+    """Raises SourceError for an unknown dialect and when not one of `paths` can be read as text: said before anything
+    is started."""
+    sources.parse(b"", "", dialect)
     problems: list[str] = []
     for origin in sources.expand(paths):
         if origin is sources.STDIN:

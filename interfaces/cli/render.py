@@ -13,7 +13,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from models.board import Finding, ParsedBoard, ParsedItem
-from models.enums import Declared
+from models.enums import Declared, ErrorType
 
 if TYPE_CHECKING:
     from models.review import OpenReview, ReviewCase
@@ -137,7 +137,7 @@ def run_summary(report: Report) -> Group:
         simulated = ", SIMULATED" if report.simulated else ""
         asked = "items tried" if report.backend == "extractive" else "calls"
         lines.append(Text(f"Answered by {report.backend} ({told}{simulated}): {report.calls} {asked}."))
-    if report.state == "settled" and not report.calls:
+    if report.state in ("settled", "waiting") and not report.calls:
         lines.append(Text("Nothing was left to do.", "green"))
     if report.waiting:
         lines.append(
@@ -175,18 +175,17 @@ def place(review: OpenReview) -> str:
 def review_table(reviews: Iterable[OpenReview]) -> Table:
     table = Table(show_edge=False, pad_edge=False)
     table.add_column("Review", justify="right", style="bold")
-    table.add_column("What", overflow="fold", ratio=3)
-    table.add_column("Where", overflow="fold", ratio=2)
-    table.add_column("Error")
-    table.add_column("Why", overflow="fold", ratio=4)
+    table.add_column("What", overflow="fold", ratio=5)
+    table.add_column("Why", overflow="fold", ratio=3)
     for review in reviews:
-        table.add_row(
-            str(review.id),
-            Text(shorten(review.title, 80)),
-            Text(place(review)),
-            review.error_type,
-            Text(shorten(review.reason, 160)),
-        )
+        what = Text(shorten(review.title, 80))
+        if review.source:
+            what.append(f"  {place(review)}", "bright_black")
+        why = Text(review.error_type, "yellow")
+        # Without evidence the reasons differ only in the places that were looked at: `review show` has them.
+        if review.error_type != ErrorType.NO_EVIDENCE:
+            why.append(f" {shorten(review.reason, 160)}", "default")
+        table.add_row(str(review.id), what, why)
     return table
 
 

@@ -48,7 +48,7 @@ def run(
     config = settings()
     if backend is not None:
         config = config.with_backend(backend)
-    check_readable(paths, config.max_source_bytes)
+    check_readable(paths, config.max_source_bytes, dialect)
     if dry_run:
         from interfaces.cli.dry_run import dry_run as show
 

@@ -76,17 +76,17 @@ def test_a_second_run_has_nothing_to_do_and_an_edit_runs_only_what_changed(penst
     assert "Nothing was left to do." not in third.out
 
 
-def test_standard_input_a_glob_and_a_folder_are_sources(penstock: Any) -> None:
-    outcome = penstock("run", "-", stdin=b"# From a pipe\n\n- [x] done long ago\n")
-    assert outcome.code == 0, outcome.out + outcome.err
-    assert report(penstock.folder)["boards"][0]["path"].startswith("stdin:")
-
+def test_standard_input_and_a_glob_are_sources(penstock: Any) -> None:
     penstock.write("plans/a.md", "- [x] one\n")
     penstock.write("plans/b.md", "- [x] two\n")
     penstock.write("plans/c.rst", "- [x] three\n")
-    outcome = penstock("run", "plans/*.md")
-    assert outcome.code == 0
-    assert [each["source"] for each in report(penstock.folder)["boards"]] == ["plans/a.md", "plans/b.md"]
+
+    outcome = penstock("run", "-", "plans/*.md", stdin=b"# From a pipe\n\n- [x] done long ago\n")
+
+    assert outcome.code == 0, outcome.out + outcome.err
+    piped, *globbed = [each["source"] for each in report(penstock.folder)["boards"]]
+    assert piped.startswith("stdin:")
+    assert globbed == ["plans/a.md", "plans/b.md"]
 
 
 def test_a_dry_run_shows_the_plan_and_keeps_nothing(penstock: Any, plan: str) -> None:
