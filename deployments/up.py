@@ -10,6 +10,7 @@ so does the Prefect server when nobody else uses it.
 from __future__ import annotations
 
 import asyncio
+import errno
 import fcntl
 import os
 import signal
@@ -345,9 +346,14 @@ def _free(config: Settings) -> None:
         try:
             probe.bind((config.host, config.port))
         except OSError as error:
+            of_port = error.errno in (errno.EADDRINUSE, errno.EACCES)
+            todo = (
+                "Set PENSTOCK_PORT to a free one"
+                if of_port
+                else "Set PENSTOCK_HOST to an address of this machine"
+            )
             raise OrchestratorError(
-                f"The HTTP door can't listen on {config.host} port {config.port} ({error.strerror}). "
-                "Set PENSTOCK_PORT to a free one."
+                f"The HTTP door can't listen on {config.host} port {config.port} ({error.strerror}). {todo}."
             ) from None
 
 

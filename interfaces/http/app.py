@@ -28,7 +28,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from deployments.runs import keep_going
 from interfaces.http import boards, errors, reviews, state
 from interfaces.http.door import Door
-from interfaces.http.middleware import SecurityHeaders
+from interfaces.http.middleware import OneLength, SecurityHeaders
 from models.settings import Settings
 from sql.connection import Database
 
@@ -77,6 +77,7 @@ def create_app(
     own = f"[{settings.host}]" if ":" in settings.host else settings.host  # as a Host header writes IPv6
     hosts = {"*"} if settings.host in WILDCARDS else {own, "127.0.0.1", "localhost", "[::1]"}
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=sorted(hosts), www_redirect=False)
+    app.add_middleware(OneLength)
     app.add_middleware(SecurityHeaders)
     for router in (state.router, boards.router, reviews.router):
         app.include_router(router)

@@ -167,6 +167,8 @@ def test_a_taken_port_is_said_at_once(shell: dict[str, str], settings_env: Path,
             up(Settings(), say=lambda line: None)
         with pytest.raises(OrchestratorError, match="Set PENSTOCK_PORT"):
             up(Settings(), detach=True, say=lambda line: None)
+    with pytest.raises(OrchestratorError, match="Set PENSTOCK_HOST"):
+        up(Settings(host="192.0.2.7"), say=lambda line: None)  # a documentation address: no machine has it
     assert not (settings_env / "postgres").exists()
 
 

@@ -277,6 +277,20 @@ async def test_too_much_is_refused_while_it_comes(door: Served) -> None:
     assert list((door.settings.home / "inbox").iterdir()) == []
 
 
+async def test_a_request_of_two_lengths_is_refused_and_ends_the_connection(door: Served) -> None:
+    url = door.client.base_url
+    reader, writer = await asyncio.open_connection(url.host, url.port)
+    first = f"POST /boards?name=p HTTP/1.1\r\nHost: {url.host}\r\nAuthorization: {door.token['Authorization']}\r\n"
+    hidden = f"GET /health HTTP/1.1\r\nHost: {url.host}\r\n\r\n"
+    writer.write(f"{first}Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{hidden}".encode())
+    async with asyncio.timeout(10):
+        said = (await reader.read()).decode()
+    writer.close()
+    await writer.wait_closed()
+    assert said.startswith("HTTP/1.1 400")
+    assert said.count("HTTP/1.1 ") == 1
+
+
 async def test_a_decision_is_read_after_the_token_and_under_a_cap(door: Served) -> None:
     url = door.client.base_url
     for token, status in (("", 401), (f"Authorization: {door.token['Authorization']}\r\n", 413)):
