@@ -18,6 +18,7 @@ from pgvector import HalfVector
 
 from models.calls import Passage
 from sql.statements import statement
+from tasks.foreign import storable
 from tasks.remember.embedding import Encoder, default_encoder
 from tasks.remember.storing import printable
 
@@ -209,8 +210,10 @@ def _parameters(
 
 
 def _clean(text: str) -> str:
-    # Postgres takes no NUL and no word of 2 KB or more in a query.
-    return re.sub(r"\S{400,}", lambda word: word[0][:400], text[:LONGEST_QUERY].replace("\0", " "))
+    # Postgres takes no NUL, no lone surrogate (from undecodable input) and no word of 2 KB or more in a query.
+    return re.sub(
+        r"\S{400,}", lambda word: word[0][:400], storable(text[:LONGEST_QUERY]).replace("\ufffd", " ")
+    )
 
 
 def _passages(rows: Sequence[Sequence[Any]], questions: int, limit: int) -> list[list[Passage]]:

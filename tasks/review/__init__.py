@@ -19,6 +19,7 @@ from models.errors import InputError
 from models.review import Decided, OpenReview, ReviewCase, Try
 from sql.statements import statement
 from tasks.decompose import apply_split
+from tasks.foreign import storable
 
 __all__ = ["decide", "open_reviews", "review_case"]
 
@@ -69,6 +70,7 @@ async def decide(
     """
     if decision is Decision.EDIT and not (text or "").strip():
         raise InputError("An edit needs the text that becomes the result. Give it with --text or --file.")
+    text, note, by = text and storable(text), note and storable(note), storable(by)
     async with connection.transaction():
         parameters = {"review": review_id, "decision": str(decision), "text": text, "note": note, "by": by}
         await connection.execute(statement("review.hold_item"), parameters)

@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from models.calls import Passage
+from sql.connection import Database
 from sql.statements import statement
 from tasks.remember import (
     Question,
@@ -294,3 +295,13 @@ def cited_lines(passage: Passage) -> range:
     match = re.fullmatch(r".*:(\d+)(?:-(\d+))?", passage.cite)
     assert match is not None
     return range(int(match[1]), int(match[2] or match[1]) + 1)
+
+
+def test_search_for_what_was_no_text(database: Database) -> None:
+    """An argument of a shell that is no UTF-8 arrives with lone surrogates."""
+    with database.connect() as connection:
+        connection.execute(
+            "insert into node (kind, source, cite, text, embedding, encoder, content_hash)"
+            " values ('document', 's', 's:1', 'backup', array_fill(0.5, array[768])::halfvec, 'x', '')"
+        )
+        assert [hit.cite for hit in search(connection, "backup \udcff\0")] == ["s:1"]
