@@ -12,7 +12,7 @@ help:            ## list the targets
 
 $(READY): constraints.txt pyproject.toml
 	@echo "==> Setting up $(VENV): pinned packages with hashes, about 160 of them; one to three minutes the first time"
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"Penstock needs Python 3.11 or newer; {sys.executable} is {sys.version.split()[0]}. Set PYTHON=/path/to/python3.11.")'
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Penstock needs Python 3.11 or newer; %s is %s. Set PYTHON=/path/to/python3.11." % (sys.executable, sys.version.split()[0]))'
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r constraints.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
