@@ -57,7 +57,7 @@ async def endpoint_lease(
     `heartbeat` is in seconds. Items that were left running under a lease that is no more are given back first.
     The lease is released at the end; where even that fails it lapses by itself.
     """
-    resource = f"{backend} {url}"
+    resource = f"{backend} {url.rstrip('/')}"  # one server, however its URL was written
     connection = await connect()
     beats: asyncio.Task[None] | None = None
     try:

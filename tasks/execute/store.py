@@ -148,7 +148,10 @@ class Store:
         return tally
 
     async def give_back(self, items: Sequence[int]) -> None:
-        await self._run("execute.give_back", {"items": list(items), "token": self._token})
+        held = {"items": list(items), "token": self._token}
+        async with self._lock, self._connection.transaction():
+            await self._connection.execute(statement("execute.hold"), held)
+            await self._connection.execute(statement("execute.give_back"), held)
 
     async def undelay(self, items: Sequence[int]) -> None:
         await self._run("execute.undelay", {"items": list(items)})

@@ -41,6 +41,18 @@ async def test_only_one_holds_it(database: Database) -> None:
         assert third.token > first.token
 
 
+async def test_one_server_is_one_lease_however_its_url_is_written(database: Database) -> None:
+    def at(url: str) -> AbstractAsyncContextManager[Lease | None]:
+        return endpoint_lease(
+            lambda: database.aconnect(autocommit=True), backend="ollama", url=url, model=None, heartbeat=5.0
+        )
+
+    async with at("http://gpu:11434/") as first:
+        assert first is not None
+        async with at("http://gpu:11434") as second:
+            assert second is None
+
+
 async def test_many_at_once_and_one_wins(database: Database) -> None:
     inside = 0
     most = 0
