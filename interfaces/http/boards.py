@@ -47,7 +47,8 @@ async def webhook(request: Request, door: TheDoor) -> Response:
         path = inbox.board_path(door.settings.home / "inbox", given.board)
         await asyncio.to_thread(inbox.store, path, given.text.encode("utf-8", "replace"))
     else:
-        path = await asyncio.to_thread(inbox.allowed_path, given.board, door.settings.sources or [Path.cwd()])
+        roots = door.settings.sources or [Path.cwd()]
+        path = await asyncio.to_thread(inbox.allowed_path, given.board, roots, door.settings.home)
     return await _answer(door, Delivery(key, {"board": str(path)}), form)
 
 

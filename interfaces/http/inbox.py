@@ -96,15 +96,23 @@ def safe_name(given: str) -> str:
     return name if Path(name).suffix else f"{name}.md"
 
 
-def allowed_path(given: str, roots: Sequence[Path]) -> Path:
-    """An existing file or folder inside one of the folders, links followed. Raises Refusal 400 or 404."""
+def allowed_path(given: str, roots: Sequence[Path], closed: Path | None = None) -> Path:
+    """An existing file or folder inside one of the folders, links followed. Raises Refusal 400 or 404.
+
+    What is hidden there (.git, .ssh, .env), and what is inside `closed`, is not there: keys are no boards.
+    """
     if "\0" in given or not given.strip() or len(given.encode()) > 4096:
         raise Refusal(400, "bad_path", "`board` is no path.")
     for root in roots:
         inside = root.resolve()
         # A path from outside says nothing of what is there: not even whether it exists.
         found = Path(os.path.realpath(inside / given))
-        if found.is_relative_to(inside) and os.path.exists(found):  # False, too, for a name that is too long
+        if not found.is_relative_to(inside) or (
+            closed is not None and found.is_relative_to(closed.resolve())
+        ):
+            continue
+        hidden = any(part.startswith(".") for part in found.relative_to(inside).parts)
+        if not hidden and os.path.exists(found):  # False, too, for a name that is too long
             return found
     raise Refusal(
         404,

@@ -99,6 +99,16 @@ def test_only_what_is_inside_the_folders_is_found(tmp_path: Path) -> None:
             allowed_path(wrong, roots)
         # What is outside and what is nowhere get the same answer.
         assert caught.value.code == "no_such_board"
+    (root / ".env").write_text("KEY=1")
+    (root / ".git").mkdir()
+    (root / ".git" / "config").write_text("x")
+    (root / "env.md").symlink_to(root / ".env")
+    (root / "home" / "inbox").mkdir(parents=True)
+    (root / "home" / "secrets.json").write_text("{}")
+    for wrong in (".env", ".git", "deep/../.git/config", "env.md", "home/secrets.json", "home"):
+        with pytest.raises(Refusal) as caught:
+            allowed_path(wrong, roots, root / "home")
+        assert caught.value.code == "no_such_board", wrong
     for wrong in ("", " ", "a\0b", "x" * 5000):
         with pytest.raises(Refusal) as caught:
             allowed_path(wrong, roots)
