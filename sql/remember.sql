@@ -69,7 +69,8 @@ select exists (select 1 from node where superseded_at is null)
 -- name: recall
 -- Hybrid search for many questions at once: vectors (recent nodes exactly, the rest by HNSW) and words, fused by
 -- reciprocal rank (1 / (60 + rank) each: Cormack, Clarke, Buettcher, SIGIR 2009).
--- A question may exclude lines of a board and a source: what asks is no evidence for itself.
+-- A question may exclude lines of a board and a source: what asks is no evidence for itself. What an item asks is
+-- not answered from plans at all: another line of a to-do list is a claim, not evidence.
 -- `exact`: the person's own quotes and minus signs count (websearch syntax), and nothing else is offered.
 -- Words: nodes with all of them first (unless there are more than `most_words`: a long question); where these are few, nodes with some, by the summed rarity of those they
 -- have. Very common words are left out and each word counts `cap` nodes at most: ranking all nodes that have "and"
@@ -104,6 +105,7 @@ select q.number::int, n.id, n.kind, n.source, n.cite, n.heading, n.text, n.line_
             and (q.own_board is null or n.board_id is distinct from q.own_board
                  or n.line_end < q.own_start or n.line_start > q.own_end)
             and n.source is distinct from q.own_source
+            and (q.own_source is null or n.kind <> 'plan')
           order by n.embedding <=> q.vector limit %(candidates)s::int)
         union all
         (select n.id, n.embedding <=> q.vector from node n
@@ -112,6 +114,7 @@ select q.number::int, n.id, n.kind, n.source, n.cite, n.heading, n.text, n.line_
             and (q.own_board is null or n.board_id is distinct from q.own_board
                  or n.line_end < q.own_start or n.line_start > q.own_end)
             and n.source is distinct from q.own_source
+            and (q.own_source is null or n.kind <> 'plan')
           order by n.embedding <=> q.vector limit %(candidates)s::int)
       ) both_tiers
      where both_tiers.distance <= 1 - %(least_similarity)s::float8
@@ -124,6 +127,7 @@ select q.number::int, n.id, n.kind, n.source, n.cite, n.heading, n.text, n.line_
                and (q.own_board is null or n.board_id is distinct from q.own_board
                     or n.line_end < q.own_start or n.line_start > q.own_end)
                and n.source is distinct from q.own_source
+               and (q.own_source is null or n.kind <> 'plan')
              limit %(cap)s::int) matches
      order by weight desc, id limit %(candidates)s::int
   ), word as materialized (
@@ -143,6 +147,7 @@ select q.number::int, n.id, n.kind, n.source, n.cite, n.heading, n.text, n.line_
                    and (q.own_board is null or n.board_id is distinct from q.own_board
                         or n.line_end < q.own_start or n.line_start > q.own_end)
                    and n.source is distinct from q.own_source
+                   and (q.own_source is null or n.kind <> 'plan')
                  limit %(cap)s::int) hit
            ) weighted
      group by weighted.id order by weight desc, id limit %(candidates)s::int

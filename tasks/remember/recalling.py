@@ -1,7 +1,8 @@
 """What memory knows about a question: passages for a prompt, hits for a person. One statement: sql/remember.sql.
 
-Nothing is evidence for itself: an item gets no passage that holds its own lines, nor its own earlier answer. Parts
-of plans (chunks with items in them) weigh half: another line of the to-do list seldom answers one.
+Nothing is evidence for itself: an item gets no passage that holds its own lines, nor its own earlier answer. Nor
+does it get parts of plans (chunks with items in them): another line of a to-do list is a claim, not evidence. Where
+no item asks, they weigh half.
 """
 
 from __future__ import annotations
