@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Mapping
@@ -12,8 +13,9 @@ from typing import Any
 
 import psutil
 
-__all__ = ["ended", "last_lines", "living", "open_log", "read_note", "write_note"]
+__all__ = ["disk_hint", "ended", "last_lines", "living", "open_log", "read_note", "write_note"]
 
+LEAST_DISK = 64 * 1024 * 1024
 LARGEST_LOG = 16 * 1024 * 1024
 
 
@@ -80,3 +82,12 @@ def last_lines(path: Path, count: int = 3, start: int = 0) -> str:
         text = ""
     lines = [line.strip() for line in text.splitlines() if line.strip(" ^~\n")]
     return " | ".join(lines[-count:]) or "nothing"
+
+
+def disk_hint(folder: Path, least: int = LEAST_DISK) -> str:
+    """A sentence, with a space before it, where the folder's disk has less than `least` bytes left; else nothing.
+
+    A server on a full disk ends with a dozen lines about SQL, and the reason is in none of the last ones.
+    """
+    free = shutil.disk_usage(folder).free
+    return f" The disk of {folder} is full ({free >> 20} MiB left): make room." if free < least else ""

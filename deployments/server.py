@@ -27,7 +27,7 @@ from urllib.parse import urlsplit
 import httpx
 import psutil
 
-from deployments.processes import ended, last_lines, living, open_log, read_note, write_note
+from deployments.processes import disk_hint, ended, last_lines, living, open_log, read_note, write_note
 from deployments.secrets import PREFECT_USER, load_secrets
 from models.errors import OrchestratorError
 from models.settings import Settings
@@ -255,7 +255,8 @@ class PrefectServer:
             while True:
                 if ended(process, 0):
                     raise OrchestratorError(
-                        f"The Prefect server ended while starting. {says}: {last_lines(self._log, start=log_start)}."
+                        f"The Prefect server ended while starting.{disk_hint(self._log.parent)} "
+                        f"{says}: {last_lines(self._log, start=log_start)}."
                     )
                 try:
                     if client.get(f"{reached.api_url}/health").status_code == 200:

@@ -34,7 +34,7 @@ from deployments.deploy import declared, deploy
 from deployments.environment import as_environment
 from deployments.flow_run import FOLDER, LOG
 from deployments.pools import ensure_pools, pools
-from deployments.processes import ended, last_lines, living, open_log, read_note, write_note
+from deployments.processes import disk_hint, ended, last_lines, living, open_log, read_note, write_note
 from deployments.profile import NAME as PROFILE
 from deployments.profile import profiles_path, write_profile
 from deployments.secrets import load_secrets
@@ -227,13 +227,13 @@ def _watch(
                 say(line)
         if not postgres(config).running:
             raise DatabaseError(
-                f"The embedded Postgres ended. Its log is {config.home / 'postgres' / 'server.log'}. "
-                "Run `penstock up` again."
+                f"The embedded Postgres ended.{disk_hint(config.home)} Its log is "
+                f"{config.home / 'postgres' / 'server.log'}. Run `penstock up` again."
             )
         if prefect.started_here and living(read_note(config.home / "run" / "prefect.json")) is None:
             # Everything hangs on its address and password: a new start of all is simpler to trust than a repair.
             raise OrchestratorError(
-                "The Prefect server ended. Its log "
+                f"The Prefect server ended.{disk_hint(config.home)} Its log "
                 f"{config.home / 'logs' / 'prefect-server.log'} ends with: "
                 f"{last_lines(config.home / 'logs' / 'prefect-server.log')}. Run `penstock up` again."
             )

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 
 from deployments.children import Child
 from deployments.environment import as_environment
-from deployments.processes import ended
+from deployments.processes import disk_hint, ended
 from models.enums import BackendName
 from models.settings import Endpoint, Settings
 
@@ -117,3 +117,8 @@ def test_ended_does_not_wait_for_a_zombie_to_be_reaped() -> None:
         assert ended(psutil.Process(pid), 20)
     finally:
         os.waitpid(pid, 0)
+
+
+def test_a_full_disk_is_said(tmp_path: Path) -> None:
+    assert disk_hint(tmp_path, least=0) == ""
+    assert f"The disk of {tmp_path} is full" in disk_hint(tmp_path, least=2**63)
