@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 
 def carry_on(released: int) -> None:
     """With `penstock up` running its workers do it; else drain it here and now, as a flow."""
@@ -20,8 +22,20 @@ def carry_on(released: int) -> None:
         status.update(f"{released} items released; running them ...")
         from flows.execute import execute
         from interfaces.cli.running import run_flow
+        from tasks.recipes import load_recipes
+        from tasks.upkeep import Wanted, wanted_drains
 
-        done = run_flow(execute(config.backend), prefect, database)
-    console().print(
-        f"Done: {done['accepted']} accepted, {done['deferred']} deferred by {done['backend']} ({done['model']})."
-    )
+        async def look() -> list[Wanted]:
+            connection = await database.aconnect(autocommit=True)
+            try:
+                return await wanted_drains(connection, config, load_recipes(config))
+            finally:
+                await connection.close()
+
+        # Each board goes on with the backend that its run had chosen.
+        for drain in asyncio.run(look()):
+            done = run_flow(execute(drain.backend, list(drain.boards)), prefect, database)
+            console().print(
+                f"Done: {done['accepted']} accepted, {done['deferred']} deferred by {done['backend']} "
+                f"({done['model']})."
+            )

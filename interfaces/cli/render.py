@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from functools import cache
 from typing import TYPE_CHECKING
 
+from rich import box
 from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
@@ -95,19 +96,29 @@ def findings_table(findings: Iterable[Finding]) -> Table:
     return table
 
 
+def short_names(sources: list[str]) -> dict[str, str]:
+    """The file's name where no other board has it, else its path: a table has no room for long paths."""
+    last = [source.replace("\\", "/").rpartition("/")[2] for source in sources]
+    return {
+        source: clean(name if name and last.count(name) == 1 else source)
+        for source, name in zip(sources, last, strict=True)
+    }
+
+
 def run_summary(report: Report) -> Group:
     """What came of a run, board by board, and what waits for a person."""
     lines: list[Table | Text] = []
     boards = [board for board in report.boards if board.items]
     if boards:
-        table = Table(show_edge=False, pad_edge=False)
-        table.add_column("Board", overflow="fold")
+        table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+        table.add_column("Board", overflow="ellipsis", no_wrap=True)
         for name in ("Items", "Ticked", "To do", "Answered", "Person", "Blocked", "Findings"):
             table.add_column(name, justify="right")
+        names = short_names([board.source for board in boards])
         for board in boards:
             count = board.counts
             table.add_row(
-                Text(clean(board.source)),
+                Text(names[board.source]),
                 f"{count.items}+{count.steps}" if count.steps else str(count.items),
                 str(count.ticked),
                 str(count.to_do),
