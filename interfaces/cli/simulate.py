@@ -6,7 +6,7 @@ import typer
 
 
 def simulate(context: typer.Context) -> None:
-    """Run a simulated model server (Ollama and OpenAI protocols). Options are those of python -m backends.simulator."""
+    """Run a simulated model server (Ollama and OpenAI protocols). `penstock simulate --help` lists its options."""
     from backends.simulator.__main__ import main
 
     main(context.args)
