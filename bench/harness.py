@@ -60,7 +60,12 @@ def keep(name: str, figures: list[Figure], quick: bool) -> Path:
     command = f"make bench NAME={name}" + (" QUICK=1" if quick else "")
     rows = [asdict(one) | {"value": round(one.value, 4), "command": command} for one in figures]
     path = RESULTS / f"{name}{'.quick' if quick else ''}.json"
-    machine = {"python": platform.python_version(), "cores": os.cpu_count(), "system": platform.system()}
+    machine = {
+        "python": platform.python_version(),
+        "cores": os.cpu_count(),
+        "system": platform.system(),
+        "load_at_end": round(os.getloadavg()[0], 1),
+    }
     path.write_text(json.dumps({"machine": machine, "rows": rows}, indent=2) + "\n", encoding="utf-8")
     return path
 

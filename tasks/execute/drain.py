@@ -216,8 +216,8 @@ class Drain:
     ) -> tuple[list[Rendered | None], list[ModelAnswer | ModelCallError | None]]:
         """Render and ask, within the endpoint's slots. None: not sent, because the drain is stopping.
 
-        A worker per slot and not a task per item, which costs more than the rest of a call. A worker keeps its slot
-        until the batch has nothing left to send: the batch before it ends first, and is checked while this one asks.
+        A worker per slot, not a task per item. It keeps its slot until the batch has nothing left to send: so the
+        batch before it ends first, and is checked while this one asks.
         """
         items = batch.items
         rendered: list[Rendered | None] = [None] * len(items)
