@@ -77,7 +77,9 @@ async def pipeline(
             await remember_accepted()
         except PenstockError as error:
             await _store(db, "report.finish_run", id=run, state="failed", error=str(error))
-            await write_report(db, run, boards, out)
+            # A run that read nothing has nothing to say: an earlier report stays where it is.
+            if boards:
+                await write_report(db, run, boards, out)
             raise
         return await _finish(db, run, boards, out)
 

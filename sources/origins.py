@@ -18,6 +18,8 @@ from sources.reading import DEFAULT_MAX_BYTES, too_large
 SUFFIXES = frozenset({".md", ".markdown", ".txt"})
 """What a folder is searched for. A file that is named itself may have any suffix."""
 SKIPPED_FOLDERS = frozenset({"node_modules", ".venv", "venv", "__pycache__"})
+REPORT_MARK = "<!-- penstock report -->"
+"""First line of Penstock's own reports. A folder's search leaves them out: a report is no evidence for the next."""
 _PIPES = ("/dev/stdin", "/dev/fd/", "/proc/self/fd/")  # `penstock parse <(command)` gives such a path
 
 
@@ -126,9 +128,22 @@ def _walk(root: Path) -> Iterator[Path]:
             if entry.is_dir(follow_symlinks=False):
                 if entry.name not in SKIPPED_FOLDERS and not _ignored(path, rules, folder=True):
                     folders.append(path)
-            elif path.suffix.lower() in SUFFIXES and entry.is_file() and not _ignored(path, rules):
+            elif _is_source(entry, path) and not _ignored(path, rules) and not _is_report(path):
                 yield path
         pending.extend((path, rules) for path in reversed(folders))
+
+
+def _is_source(entry: os.DirEntry[str], path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES and entry.is_file()
+
+
+def _is_report(path: Path) -> bool:
+    mark = REPORT_MARK.encode()
+    try:
+        with path.open("rb") as stream:
+            return stream.read(len(mark)) == mark
+    except OSError:
+        return False  # reading it later says why it can't be read
 
 
 def _ignored_above(root: Path) -> tuple[tuple[Path, GitIgnoreSpec], ...]:

@@ -66,6 +66,14 @@ update node set indexed = true
 -- name: any
 select exists (select 1 from node where superseded_at is null)
 
+-- name: together
+-- The boards that were in a run together with each of these.
+select given.board, coalesce(array_agg(distinct other) filter (where other is not null), '{}')
+  from unnest(%(boards)b::bigint[]) as given(board)
+  left join run on run.board_ids @> array[given.board]
+  left join lateral unnest(run.board_ids) as other on true
+ group by given.board
+
 -- name: recall
 -- Hybrid search for many questions at once: vectors (recent nodes exactly, the rest by HNSW) and words, fused by
 -- reciprocal rank (1 / (60 + rank) each: Cormack, Clarke, Buettcher, SIGIR 2009).

@@ -95,7 +95,10 @@ def edit(
             raise InputError(f"{file} can't be read as text: {error}. Name a UTF-8 file.") from error
     if text is None:
         case = _ask(lambda connection: read(connection, number))
-        text = click.edit(case.review.proposal or "", extension=".md")
+        try:
+            text = click.edit(case.review.proposal or "", extension=".md")
+        except click.ClickException as error:
+            raise InputError(f"{error.message}. Set EDITOR, or give --text or --file.") from error
         if text is None:
             raise InputError("The editor closed without saving; nothing was decided.")
     _decide([number], Decision.EDIT, text, note, go_on)

@@ -158,6 +158,8 @@ def _show(database: Database, run_id: uuid.UUID, out: Path) -> Report:
         row = connection.execute(statement("report.latest_run"), {"id": str(run_id)}).fetchone()
         found = reports.build(connection, row[1] if row else [], run_id=run_id)
     console().print(run_summary(found))
+    if not found.boards:
+        return found
     console().print(f"Report: [bold]{out / 'report.md'}[/] and {out / 'report.json'}")
     return found
 

@@ -27,6 +27,7 @@ __all__ = ["Hit", "Question", "recall", "recall_for_items", "recall_many", "sear
 
 ANY = statement("remember.any")
 RECALL = statement("remember.recall")
+TOGETHER = statement("remember.together")
 
 CANDIDATES = 40
 """Of each of the searches, before they are fused. Equal to hnsw.ef_search's default: fewer would waste its work."""
@@ -141,8 +142,22 @@ async def recall_many(
 async def recall_for_items(
     connection: psycopg.AsyncConnection, items: Sequence[Asking], limit: int
 ) -> list[list[Passage]]:
-    """`recall_many` for claimed items: each without its own lines on the board and its own earlier answers."""
-    return await recall_many(connection, [_question(item) for item in items], limit)
+    """`recall_many` for claimed items: each without its own lines on the board and its own earlier answers.
+
+    An item sees the documents and answers of the boards that were in a run together with its own, and no others:
+    one project's papers are no evidence in another.
+    """
+    boards = sorted({item.board_id for item in items})
+    rows = await (await connection.execute(TOGETHER, {"boards": boards})).fetchall()
+    seen = {board: tuple(sorted({board, *others})) for board, others in rows}
+    found: list[list[Passage]] = [[] for _ in items]
+    for scope in sorted(set(seen.values())):
+        asking = [number for number, item in enumerate(items) if seen[item.board_id] == scope]
+        questions = [_question(items[number]) for number in asking]
+        passages = await recall_many(connection, questions, limit, board_ids=scope)
+        for number, some in zip(asking, passages, strict=True):
+            found[number] = some
+    return found
 
 
 def search(

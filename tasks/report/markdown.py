@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from models.enums import ErrorType
+from sources import REPORT_MARK
 from tasks.report.models import BoardReport, ItemReport, Report
 from tasks.report.words import meaning
 
@@ -26,7 +27,7 @@ STATES = {
 
 def as_markdown(report: Report) -> str:
     """The whole report; a few screens for a few boards."""
-    lines = ["# Penstock report", "", f"**{STATES[report.state]}** {_totals(report)}", ""]
+    lines = [REPORT_MARK, "# Penstock report", "", f"**{STATES[report.state]}** {_totals(report)}", ""]
     if report.error:
         lines += [f"> {_plain(report.error)}", ""]
     if report.simulated:

@@ -307,3 +307,22 @@ def test_search_for_what_was_no_text(database: Database) -> None:
             " values ('document', 's', 's:1', 'backup', array_fill(0.5, array[768])::halfvec, 'x', '')"
         )
         assert [hit.cite for hit in search(connection, "backup \udcff\0")] == ["s:1"]
+
+
+async def test_an_item_sees_only_boards_that_were_in_a_run_with_its_own(world: World) -> None:
+    """Another project's papers are no evidence, however alike."""
+    plan, _ = world.board("/a/plan.md", "- [ ] how many copies are kept\n", items=[1])
+    ours, our_text = world.board("/a/ops.md", "Seven copies are kept of everything.\n")
+    theirs, their_text = world.board(
+        "/b/ops.md", "Nine copies are kept of everything, how many others may be.\n"
+    )
+    remember_board(world.connection, ours, our_text)
+    remember_board(world.connection, theirs, their_text)
+    for boards in ([plan, ours], [theirs]):
+        world.connection.execute("insert into run (id, board_ids) values (gen_random_uuid(), %s)", [boards])
+    world.connection.commit()
+    async with await world.database.aconnect() as connection:
+        found = await recall_for_items(connection, [Item(1, plan, 1, "how many copies are kept")], 6)
+        alone = await recall_for_items(connection, [Item(2, theirs, 9, "how many copies are kept")], 6)
+    assert [[passage.cite for passage in some] for some in found] == [["/a/ops.md:1"]]
+    assert [[passage.cite for passage in some] for some in alone] == [["/b/ops.md:1"]]
