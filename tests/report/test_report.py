@@ -17,8 +17,15 @@ from tasks.report.words import MEANING
 
 def item(number: int, **more: object) -> ItemReport:
     values = {
-        "item_id": number, "parent": None, "line": number, "id": None, "kind": "task",
-        "title": f"title {number}", "declared": "todo", "status": "waiting", "work": True,
+        "item_id": number,
+        "parent": None,
+        "line": number,
+        "id": None,
+        "kind": "task",
+        "title": f"title {number}",
+        "declared": "todo",
+        "status": "waiting",
+        "work": True,
     }
     return ItemReport.model_validate(values | more)
 
@@ -30,23 +37,35 @@ def board(items: list[ItemReport], **more: object) -> BoardReport:
         queued=0, failed=0, rejected=0,
     )  # fmt: skip
     values: dict[str, object] = {
-        "board_id": 1, "source": "plan.md", "path": "/x/plan.md", "dialect": "gfm", "title": "Plan",
-        "counts": counts, "declared": {}, "statuses": {}, "items": items, "findings": [],
+        "board_id": 1,
+        "source": "plan.md",
+        "path": "/x/plan.md",
+        "dialect": "gfm",
+        "title": "Plan",
+        "counts": counts,
+        "declared": {},
+        "statuses": {},
+        "items": items,
+        "findings": [],
     }
     return BoardReport.model_validate(values | more)
 
 
 def report(*boards: BoardReport, **more: object) -> Report:
     values: dict[str, object] = {
-
-            "run_id": None,
-            "state": "waiting",
-            "started_at": None,
-            "finished_at": None,
-            "backend": "extractive"
-        ,
-        "endpoint": None, "model": None, "simulated": False, "error": None, "calls": 0,
-        "prompt_tokens": 0, "completion_tokens": 0, "boards": list(boards),
+        "run_id": None,
+        "state": "waiting",
+        "started_at": None,
+        "finished_at": None,
+        "backend": "extractive",
+        "endpoint": None,
+        "model": None,
+        "simulated": False,
+        "error": None,
+        "calls": 0,
+        "prompt_tokens": 0,
+        "completion_tokens": 0,
+        "boards": list(boards),
     }
     return Report.model_validate(values | more)
 
