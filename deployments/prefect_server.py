@@ -59,7 +59,10 @@ def abandoned(boot: Path, use: Path) -> Callable[[], bool]:
     def ask() -> bool:
         held: list[int] = []
         for path in (boot, use):
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            except FileNotFoundError:
+                return True  # PENSTOCK_HOME was removed under us: nobody can find this server any more
             held.append(descriptor)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

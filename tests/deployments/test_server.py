@@ -144,6 +144,10 @@ def test_migrations_do_without_trigrams(statement: str, becomes: str) -> None:
     assert without_trgm(statement) == becomes
 
 
+def test_a_server_whose_home_was_removed_is_abandoned(tmp_path: Path) -> None:
+    assert abandoned(tmp_path / "gone" / "boot", tmp_path / "gone" / "use")()
+
+
 def test_abandoned_only_when_nobody_uses_it(tmp_path: Path) -> None:
     import fcntl
 
