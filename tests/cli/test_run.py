@@ -153,7 +153,11 @@ def test_memory_and_the_report_can_be_asked_afterwards(penstock: Any, plan: str)
 
     again = penstock("report", "--out", "again")
     assert again.code == 0
-    assert (penstock.folder / "again" / "report.md").read_text().startswith("# Penstock report")
+    assert (
+        (penstock.folder / "again" / "report.md")
+        .read_text()
+        .startswith("<!-- penstock report -->\n# Penstock report")
+    )
     wrong = penstock("report", "--run", "0f")
     assert (wrong.code, len(wrong.complaints)) == (2, 1)
     assert "no run 0f" in wrong.err
