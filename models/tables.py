@@ -71,6 +71,7 @@ class Board(SQLModel, table=True):
     title: str = _text(default="")
     sha256: str = _text()
     validation: dict[str, Any] | None = _json()
+    delta: dict[str, Any] | None = _json()
     decomposed_sha256: str | None = _text(nullable=True)
     remembered_sha256: str | None = _text(nullable=True)
     ingested_at: datetime = _when(now=True)
@@ -147,6 +148,9 @@ class ItemSource(SQLModel, table=True):
     """What the board says of an item. Owned by tasks/ingest."""
 
     __tablename__ = "item_source"
+    __table_args__ = (
+        sa.Index("item_source_removed", "item_id", postgresql_where=sa.text("removed_at is not null")),
+    )
     item_id: int = Field(
         sa_column=sa.Column(sa.BigInteger, sa.ForeignKey("item.id", ondelete="CASCADE"), primary_key=True)
     )

@@ -170,5 +170,9 @@ select %(board)s, stage, code, severity, line, message
 select code, severity, line, message from finding
  where board_id = %(board)s and stage = any(%(stages)b::text[]) order by id
 
+-- name: keep_delta
+-- The delta of the latest version: reading the same bytes again is none.
+update board set delta = %(delta)s::jsonb where id = %(board)s
+
 -- name: advance_board
 select penstock_advance_board(%(board)s)

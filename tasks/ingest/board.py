@@ -38,11 +38,13 @@ class Delta:
     unchanged: int = 0
     findings: list[Finding] = field(default_factory=list)
 
+    def counts(self) -> dict[str, int]:
+        names = ("added", "changed", "moved", "removed", "status_changed", "unchanged")
+        return {name: getattr(self, name) for name in names}
+
     def as_json(self) -> dict[str, Any]:
-        counts = ("board_id", "source", "added", "changed", "moved", "removed", "status_changed", "unchanged")
-        return {name: getattr(self, name) for name in counts} | {
-            "findings": [finding.as_json() for finding in self.findings]
-        }
+        findings = [finding.as_json() for finding in self.findings]
+        return {"board_id": self.board_id, "source": self.source, **self.counts(), "findings": findings}
 
 
 def ingest_board(connection: Connection, board: ParsedBoard, *, source: str) -> Delta:
@@ -144,6 +146,8 @@ def _store(
         connection.execute(statement("ingest.place_items"), places)
         connection.execute(statement("ingest.move_splits"), {"board": board_id})
     replace_findings(connection, board_id, {"parse": board.findings, "ingest": rows.findings})
+    counts = orjson.dumps(delta.counts()).decode()
+    connection.execute(statement("ingest.keep_delta"), {"board": board_id, "delta": counts})
     connection.execute(statement("ingest.advance_board"), {"board": board_id})
     return delta
 

@@ -11,6 +11,7 @@ create table board (
   title        text not null default '',
   sha256       text not null,
   validation   jsonb,                         -- Great Expectations' result for the ingested table
+  delta        jsonb,                         -- what its latest version changed: added, changed, moved, removed ...
   decomposed_sha256 text,                     -- the board version whose needs and recipes are in place
   remembered_sha256 text,                     -- the board version that is in memory
   ingested_at  timestamptz not null default now()
@@ -86,6 +87,7 @@ create table item_source (
   origin       text not null default 'board', -- board, phase (a barrier the board only implies), split (by a model)
   removed_at   timestamptz                    -- no longer on the board; history kept, parent_id cleared
 );
+create index item_source_removed on item_source (item_id) where removed_at is not null; -- lists leave them out
 
 create table need (
   item_id      bigint not null references item on delete cascade,
