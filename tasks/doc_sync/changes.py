@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from tasks.doc_sync.git import Entry, Git
+from sources.git import Entry, Git
 from tasks.doc_sync.history import Merge, Range
 from tasks.doc_sync.symbols import Symbol, module_name, symbols
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from models.board import Finding
 from models.enums import Severity
 from models.errors import SourceError
-from tasks.doc_sync.git import Git, Worktree, text
+from sources.git import Git, Worktree, text
 
 FIRST_SYNC_COMMITS = 50
 """How far a first sync looks back when it is not told: first-parent commits. Older drift is not its task."""

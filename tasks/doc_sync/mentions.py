@@ -17,9 +17,9 @@ from functools import lru_cache
 from typing import Any, Literal
 from urllib.parse import quote, unquote
 
+from sources.git import Entry
 from tasks.doc_sync.changes import Change
 from tasks.doc_sync.documents import Document
-from tasks.doc_sync.git import Entry
 from tasks.doc_sync.presence import Presence
 
 _GENERIC = re.compile(

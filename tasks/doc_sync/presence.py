@@ -10,9 +10,9 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable
 
+from sources.git import Git, raw, text
 from tasks.doc_sync.changes import Change
 from tasks.doc_sync.documents import is_document, is_prose, is_record
-from tasks.doc_sync.git import Git, raw, text
 
 _COMMENT = re.compile(r"\s*(#(?!\s*define)|//|/\*|\*|--\s|;|\"\"\"|''')")
 _DEFINITION = r"\b(?:def|class|function|fn|func|fun)\s+"

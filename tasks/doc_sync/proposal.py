@@ -15,9 +15,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from sources.git import raw
 from tasks.doc_sync.changes import Change
 from tasks.doc_sync.documents import Document
-from tasks.doc_sync.git import raw
 from tasks.doc_sync.mentions import Mention
 
 CONTEXT = 3

@@ -15,11 +15,11 @@ from psycopg.types.json import Jsonb
 from models.board import Finding
 from models.enums import Severity
 from models.errors import SettingsError, SourceError
+from sources.git import Entry, Git, Worktree
 from sql.statements import statement
 from tasks.doc_sync import history, proposal
 from tasks.doc_sync.changes import Change, Sources, attribute, carried, detect
 from tasks.doc_sync.documents import MAX_DOCUMENT, Document, is_document
-from tasks.doc_sync.git import Entry, Git, Worktree
 from tasks.doc_sync.history import Range
 from tasks.doc_sync.mentions import Mention, basenames, mentions, speak_of
 from tasks.doc_sync.presence import Presence

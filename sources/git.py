@@ -1,8 +1,9 @@
-"""Reading a git repository, and nothing but reading: one runner that every git call of this stage goes through.
+"""Reading a git repository, and nothing but reading: one runner that every git call goes through.
 
 A repository is foreign input: its configuration can name programs (hooks, fsmonitor, external diff, text
-conversion, transports of a partial clone). The runner switches each of them off, passes no variable of the
-caller's git environment on, and asks only plumbing commands. Needs git 2.36 or newer (`worktree list -z`).
+conversion, filters, transports of a partial clone). The runner switches each of them off, passes no variable of the
+caller's git environment on, and asks only plumbing commands: contents come as they are stored, never by a checkout.
+Needs git 2.36 or newer (`worktree list -z`).
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from models.errors import ServiceError, SourceError
+from models.errors import PenstockError, ServiceError, SourceError
 
 BUDGET = 300.0
-"""Seconds that all git calls of one sync may take together."""
+"""Seconds that all git calls of one `Git` may take together."""
 
 _GUARDS = (
     "--no-pager",
@@ -32,6 +33,8 @@ _GUARDS = (
     "protocol.allow=never",
 )
 _ENVIRONMENT = {
+    "GIT_CONFIG_NOSYSTEM": "1",  # the user's own configuration is read all the same: safe.directory is there
+    "GIT_ATTR_NOSYSTEM": "1",
     "GIT_OPTIONAL_LOCKS": "0",  # never refreshes the index of the repository it reads
     "GIT_NO_LAZY_FETCH": "1",
     "GIT_ALLOW_PROTOCOL": "none",  # a partial clone must not fetch behind our back: that writes objects
@@ -86,7 +89,7 @@ class Git:
         if not self.path.is_dir():
             raise SourceError(
                 f"{self.path} is not a folder, so it can't be read as a git repository. "
-                "Give the path of a clone (docs_repo or --repo)."
+                "Give the path of a clone."
             )
         self._ends = time.monotonic() + self.budget
 
@@ -96,8 +99,8 @@ class Git:
         if code not in accepts:
             if "lazy fetching" in problem or "promisor" in problem:
                 raise SourceError(
-                    f"{self.path} is a partial clone and lacks the contents that changed; reading must not fetch "
-                    "them. Run `git fetch --refetch --no-filter` there, or sync a full clone."
+                    f"{self.path} is a partial clone and lacks contents that are needed; reading must not fetch "
+                    "them. Run `git fetch --refetch --no-filter` there, or give a full clone."
                 )
             raise ServiceError(f"git {arguments[0]} failed in {self.path}: {problem or f'exit code {code}'}.")
         return out
@@ -106,7 +109,7 @@ class Git:
         left = self._ends - time.monotonic()
         late = ServiceError(
             f"Reading {self.path} with git took longer than {self.budget:g} s (at git {arguments[0]}). "
-            "Look whether its disk answers, then sync again: nothing was changed."
+            "Look whether its disk answers, then run this again: nothing was changed."
         )
         if left <= 0:
             raise late
@@ -123,29 +126,46 @@ class Git:
             )
         except FileNotFoundError:
             raise ServiceError(
-                "git is not installed or not on the PATH; install it and sync again."
+                "git is not installed or not on the PATH; install it and run this again."
             ) from None
         except subprocess.TimeoutExpired:
             raise late from None
         problem = text(done.stderr).strip().splitlines()
         return done.returncode, done.stdout, problem[0] if problem else ""
 
+    def _refused(self, code: int, problem: str) -> PenstockError:
+        """Why git does not read this folder as a repository."""
+        if "dubious ownership" in problem:
+            return SourceError(
+                f"git refuses to read {self.path}: it belongs to another user. If you trust it, run "
+                f"`git config --global --add safe.directory {self.path}`."
+            )
+        if "not a git repository" in problem:
+            return SourceError(f"{self.path} is not a git repository. Give the path of a clone.")
+        return ServiceError(
+            f"git can't read {self.path}: {problem or f'exit code {code}'}. Git 2.36 or newer is needed."
+        )
+
+    def place(self) -> tuple[Path, str]:
+        """The repository that `path` is in, the same for all of its checkouts, and the path inside of it.
+
+        The repository is named by its main checkout's folder, a bare one by its own. The path inside is "" or ends
+        with "/".
+        """
+        code, out, problem = self._run(
+            ("rev-parse", "--path-format=absolute", "--git-common-dir", "--show-prefix"), b""
+        )
+        if code != 0:
+            raise self._refused(code, problem)
+        common, _, prefix = text(out).removesuffix("\n").partition("\n")
+        repository = Path(common).resolve()
+        return repository.parent if repository.name == ".git" else repository, prefix.removesuffix("\n")
+
     def worktrees(self) -> list[Worktree]:
         """The checkouts of the repository, the main one (whose path names the repository) first."""
         code, out, problem = self._run(("worktree", "list", "--porcelain", "-z"), b"")
         if code != 0:
-            if "dubious ownership" in problem:
-                raise SourceError(
-                    f"git refuses to read {self.path}: it belongs to another user. If you trust it, run "
-                    f"`git config --global --add safe.directory {self.path}`."
-                )
-            if "not a git repository" in problem:
-                raise SourceError(
-                    f"{self.path} is not a git repository. Give the path of a clone (docs_repo or --repo)."
-                )
-            raise ServiceError(
-                f"git can't read {self.path}: {problem or f'exit code {code}'}. Git 2.36 or newer is needed."
-            )
+            raise self._refused(code, problem)
         found = []
         for block in text(out).split("\0\0"):
             facts = dict(line.partition(" ")[::2] for line in block.split("\0") if line)
