@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from models.enums import Declared, Severity
 
@@ -31,15 +31,29 @@ class Finding:
         }
 
 
+class Mark(NamedTuple):
+    """Where a board says the status of an item: what a write-back replaces, and how it is written there.
+
+    Columns count characters of the line as it stands in the file, without a byte order mark; `end` is exclusive
+    and may be `start` (something is to be put in). `style` is a key of sources.marks.STYLES.
+    """
+
+    line: int  # 1-based; most often the item's own
+    start: int
+    end: int
+    style: str
+
+
 @dataclass(slots=True)
 class ParsedItem:
     """One unit of work as the board states it.
 
     `line` is 1-based. One line may hold several items (a table row "A | #55–59" is a phase and its five issues):
     `line` and `ordinal` together are unique, the first item of a line has ordinal 0. `parent_line` is the line of
-    the parent item, by id where ids say so and by indent otherwise; it always means that line's ordinal 0, so the
-    issues of a row have their own line as `parent_line`. `ext_id` is the id written on the board, None where
-    there is none.
+    the parent item, by id where ids say so and by indent otherwise; it means that line's ordinal 0 unless
+    `parent_ordinal` says another (a whole tasks.json on one line), so the issues of a row have their own line as
+    `parent_line`. `ext_id` is the id written on the board, None where there is none. `mark` is None where the
+    board has no place for a status that could be changed without rewriting more than it.
     """
 
     line: int
@@ -58,6 +72,8 @@ class ParsedItem:
     # False: a step or note without a mark of its own inherits its parent's openness
     explicit_status: bool = True
     ordinal: int = 0
+    parent_ordinal: int = 0
+    mark: Mark | None = None
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -71,6 +87,14 @@ class ParsedItem:
         }
 
 
+class NotItem(NamedTuple):
+    """A line that looks like a checkbox and is no item, and why."""
+
+    line: int
+    # code, comment, quote, front_matter, legend, template, placeholder, empty, link, criterion, lost
+    reason: str
+
+
 @dataclass(slots=True)
 class ParsedBoard:
     """One parsed document of a source."""
@@ -82,6 +106,7 @@ class ParsedBoard:
     title: str = ""
     items: list[ParsedItem] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
+    not_items: list[NotItem] = field(default_factory=list)
     text: str = ""  # the decoded document, newlines as "\n": it becomes knowledge with its line numbers
 
     def counts(self) -> dict[str, int]:
@@ -110,4 +135,5 @@ class ParsedBoard:
             "items": [item.as_json() for item in self.items],
             "counts": self.counts(),
             "findings": [finding.as_json() for finding in self.findings],
+            "not_items": [{"line": line, "reason": reason} for line, reason in self.not_items],
         }

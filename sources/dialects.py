@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import PurePath
 from types import ModuleType
 
 from models.board import Finding, ParsedBoard
@@ -59,13 +60,14 @@ def parse(
         message = "the board is empty: there is nothing to do and nothing to remember. Is it the right file?"
         board.findings.append(Finding("empty_board", Severity.WARNING, 0, message))
         return board
-    document = read_document(decoded.text)
+    document = read_document(decoded.text, PurePath(source).name)
     board.title = document.title
     if dialect != DOCUMENT:
         chosen = DIALECTS[dialect] if dialect else _best(document)
         outline = chosen.parse(document)
         board.items = outline.items
         board.findings += outline.findings
+        board.not_items = sorted(set(outline.not_items))
         if outline.items or dialect:
             board.dialect = chosen.name
     board.findings += document.findings

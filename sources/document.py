@@ -1,6 +1,7 @@
 """A decoded text as the dialects see it: lines, with code, comments, quotes and front matter blanked.
 
-What is blanked can never become an item. `raw` keeps everything, and line n is `raw[n - 1]` and `live[n - 1]`.
+What is blanked can never become an item; `masked` says why. `raw` keeps everything, and line n is `raw[n - 1]` and
+`live[n - 1]`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ _FENCE = re.compile(r"(?:(?:[-*+]|\d{1,9}[.)])\s+)*(?:(?P<ticks>`{3,})[^`]*|(?P<
 _LIST = re.compile(r"(?:[-*+•]|\d{1,9}[.)])\s|\[.?\]\s")
 _KEY = re.compile(r"([\w-]+)\s*:\s*(.*)")
 _HEADING = re.compile(r"(#{1,6})\s+(.*)")
-_INVISIBLE = "\ufeff\u200b\u2060"
+INVISIBLE = "\ufeff\u200b\u2060"
+_DROPPED = dict.fromkeys(map(ord, INVISIBLE))
 _FRONT_MATTER_LINES = 200
 _WIDE = ("\u2003", "\u3000")  # em space and ideographic space look two columns wide
 
@@ -44,7 +46,9 @@ class Document:
     live: list[str]
     text: str  # the live lines in one string, for counting by regular expression
     title: str = ""
+    name: str = ""  # the file's own name, without its folders: some tools know their files by it
     front: dict[str, str] = field(default_factory=dict)
+    masked: dict[int, str] = field(default_factory=dict)  # reason by line: code, comment, quote, front_matter
     comments: dict[int, list[str]] = field(default_factory=dict)  # by the line they end on
     findings: list[Finding] = field(default_factory=list)
     tables: list[Table] | None = None  # read once by sources.tables
@@ -69,13 +73,16 @@ def heading_of(line: str) -> tuple[int, str] | None:
     return len(match[1]), match[2].rstrip("#").rstrip()
 
 
-def read_document(text: str) -> Document:
+def visible(line: str) -> str:
+    """The line without characters that nobody sees; `sources.marks` counts columns with them again."""
+    return line.translate(_DROPPED) if any(mark in line for mark in INVISIBLE) else line
+
+
+def read_document(text: str, name: str = "") -> Document:
+    text = visible(text)
     raw = text.split("\n")
-    if any(mark in text for mark in _INVISIBLE):
-        text = text.translate(dict.fromkeys(map(ord, _INVISIBLE)))
-        raw = text.split("\n")
-    document = Document(raw=raw, live=raw, text=text)
-    if "```" in text or "~~~" in text or "<!--" in text or ">" in text or text.startswith("---"):
+    document = Document(raw=raw, live=raw, text=text, name=name)
+    if any(sign in text for sign in ("```", "~~~", "<!--", ">", "%%")) or text.startswith("---"):
         document.live = list(raw)
         _Mask(document).run()
         document.text = "\n".join(document.live)
@@ -99,6 +106,9 @@ class _Mask:
         self.item_indent = -1  # of the list item the fence stands in; a line left of its text ends both
         self.comment_line = 0
         self.comment: list[str] = []
+        self.comment_end = "-->"
+        # Obsidian's own comments; a stray pair of signs elsewhere must not swallow the text below it
+        self.percents = "%%" in document.text and document.text.count("%%") % 2 == 0
 
     def run(self) -> None:
         live = self.document.live
@@ -110,7 +120,7 @@ class _Mask:
                 continue
             indent = indent_of(line[: len(line) - len(text)])
             if self.fence and not self._left_the_list(index, indent, text):
-                live[index] = ""
+                self._mask(index, "code")
                 mark = text.rstrip()
                 if len(mark) >= len(self.fence) and mark == self.fence[0] * len(mark):
                     self.fence = ""
@@ -126,12 +136,27 @@ class _Mask:
             if match:
                 self.fence, self.fence_line = match["ticks"] or match["tildes"], index + 1
                 self.item_indent = list_indent
-                live[index] = ""
+                self._mask(index, "code")
             elif text[0] == ">":
-                live[index] = ""
+                self._mask(index, "quote")
             elif "<!--" in text:
                 self._comment(index, line, text)
+            elif self.percents and text.startswith("%%"):
+                self._percent_comment(index, text)
         self._report_open_ends()
+
+    def _mask(self, index: int, reason: str) -> None:
+        self.document.live[index] = ""
+        self.document.masked[index + 1] = reason
+
+    def _percent_comment(self, index: int, text: str) -> None:
+        """`%% ... %%`, over one line or many."""
+        self._mask(index, "comment")
+        end = text.find("%%", 2)
+        if end < 0:
+            self.comment_line, self.comment, self.comment_end = index + 1, [text[2:]], "%%"
+        else:
+            self.document.comments.setdefault(index + 1, []).append(text[2:end].strip())
 
     def _left_the_list(self, index: int, indent: int, text: str) -> bool:
         """A fence in a list item ends with the item, closed or not."""
@@ -154,19 +179,21 @@ class _Mask:
             end = line.find("-->", start + 4)
             if end < 0:
                 if start == len(line) - len(text):
-                    self.comment_line, self.comment = index + 1, [line[start + 4 :]]
-                    self.document.live[index] = ""
+                    self.comment_line, self.comment, self.comment_end = index + 1, [line[start + 4 :]], "-->"
+                    self._mask(index, "comment")
                     return
                 break
             self.document.comments.setdefault(index + 1, []).append(line[start + 4 : end].strip())
             parts.append(line[position:start])
             position = end + 3
         parts.append(line[position:])
-        self.document.live[index] = "".join(parts)
+        self.document.live[index] = left = "".join(parts)
+        if not left.strip():
+            self.document.masked[index + 1] = "comment"
 
     def _continue_comment(self, index: int, text: str) -> None:
-        end = text.find("-->")
-        self.document.live[index] = ""
+        end = text.find(self.comment_end)
+        self._mask(index, "comment")
         self.comment.append(text if end < 0 else text[:end])
         if end >= 0:
             self.document.comments.setdefault(index + 1, []).append("\n".join(self.comment).strip())
@@ -180,7 +207,8 @@ class _Mask:
         for index in range(1, min(len(raw), _FRONT_MATTER_LINES)):
             line = raw[index]
             if line.rstrip() in ("---", "..."):
-                self.document.live[: index + 1] = [""] * (index + 1)
+                for masked in range(index + 1):
+                    self._mask(masked, "front_matter")
                 return index + 1
             if match := _KEY.match(line):
                 self.document.front[match[1].lower()] = match[2].strip().strip("\"'")
@@ -197,9 +225,7 @@ class _Mask:
         if self.fence:
             self._unclosed_fence("everything below it was read as code, not as items")
         if self.comment_line:
-            message = (
-                "a comment <!-- opens here and is never closed; all below it was left out. Close it with -->."
-            )
+            message = f"a comment opens here and is never closed; all below it was left out. Close it with {self.comment_end}."
             self.document.findings.append(
                 Finding("unclosed_comment", Severity.WARNING, self.comment_line, message)
             )

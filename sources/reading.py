@@ -141,6 +141,15 @@ def _loss(line: int, what: str) -> Finding:
 _LOST_WORDS = re.compile(r"(?<!\?)\?{3,}+[ .,:()]{1,4}\?{2}")
 
 
+def lost(text: str) -> bool:
+    """Was a text's wording replaced by question marks? "Why???" is a question, "?????? ??? ????" was Cyrillic."""
+    words = text.split()
+    gone = sum(1 for word in words if len(word) > 1 and not word.strip("?.,:;()-—"))
+    return 2 * gone > sum(1 for word in words if any(sign.isalpha() or sign == "?" for sign in word)) and (
+        gone > 1 or "????" in text
+    )
+
+
 def _question_marks(text: str) -> Iterator[Finding]:
     """An editor that can't write Cyrillic leaves "?????? ????": say so once, don't take it for text."""
     if "????" not in text:

@@ -7,23 +7,11 @@ import re
 from models.board import Finding, ParsedItem
 from models.enums import Declared, Severity
 from sources.document import Document, Row, Table, heading_of
+from sources.naming import CHECK_COLUMN, NUMBER_COLUMN, OWNER_COLUMN, STATUS_COLUMN, WORK_COLUMN
 from sources.vocabulary import status_of
 
 _DASHES = re.compile(r":?-+:?")
 _CELLS = re.compile(r"(?<!\\)\|")
-_NUMBER = re.compile(r"(?:№|#|no\.?|n|id|п/п|№ ?п/п)", re.IGNORECASE)
-_STATUS = re.compile(
-    r"(?:статус|status|состояние|state|готово|done|готовность|результат|result)\W*", re.IGNORECASE
-)
-_CHECK = re.compile(
-    r"\b(?:провер\w+|check\w*|тест\w*|tests?|критери\w+|criteri\w+|требовани\w+|requirements?)", re.IGNORECASE
-)
-_WORK = re.compile(
-    r"\b(?:пункт\w*|план\w*|задач\w+|шаг\w*|действи\w+|что\s+сделать|фич\w+|этап\w*|"
-    r"plan|tasks?|steps?|items?|actions?|to-?do|what\s+to\s+do|features?|track|work)\b",
-    re.IGNORECASE,
-)
-_OWNER = re.compile(r"(?:кто|who|owner|владелец|ответственный|assignee|исполнитель)\W*", re.IGNORECASE)
 
 
 def read_tables(document: Document) -> list[Table]:
@@ -85,16 +73,16 @@ def _add_row(document: Document, table: Table, line: int, text: str) -> None:
 
 
 def status_column(table: Table) -> int | None:
-    return table.column(_STATUS)
+    return table.column(STATUS_COLUMN)
 
 
 def work_column(table: Table) -> int | None:
     """Index of the column that says what is to be done; None for a table that is documentation."""
-    number, status = table.column(_NUMBER), status_column(table)
+    number, status = table.column(NUMBER_COLUMN), status_column(table)
     title = next((i for i in range(len(table.header)) if i not in (number, status)), None)
     if title is None or not table.rows:
         return None
-    work = bool(_CHECK.search(table.header[title]) or _WORK.search(table.header[title]))
+    work = bool(CHECK_COLUMN.search(table.header[title]) or WORK_COLUMN.search(table.header[title]))
     if status is None:
         return title if work and number is not None else None
     # "Service | Status" with "running" says how things are, not what is to be done
@@ -110,8 +98,8 @@ def work_items(document: Document, tables: list[Table]) -> list[ParsedItem]:
         title = work_column(table)
         if title is None:
             continue
-        number, status = table.column(_NUMBER), status_column(table)
-        checks = bool(_CHECK.search(table.header[title]))
+        number, status = table.column(NUMBER_COLUMN), status_column(table)
+        checks = bool(CHECK_COLUMN.search(table.header[title]))
         start = len(items)
         for row in table.rows:
             item = _item(document, table, row, title, number, status)
@@ -154,7 +142,7 @@ def _item(
     for index, (header, cell) in enumerate(zip(table.header, row.cells, strict=True)):
         if index in (title, number, status) or not cell:
             continue
-        if _OWNER.fullmatch(header):
+        if OWNER_COLUMN.fullmatch(header):
             labels["owner"] = plain(cell)
         body.append(f"{header}: {cell}")
     ext_id = plain(row.cells[number])[:80] if number is not None else ""

@@ -1,44 +1,54 @@
 """The walk over a board's lines that all list dialects share.
 
 Every checkbox line outside code, comments, quotes and templates becomes an item in every dialect; a dialect's
-`Grammar` adds what it knows of ids, phases, priorities and steps.
+`Grammar` adds what it knows of ids, phases, priorities and steps. What looks like a checkbox and is no item is
+accounted for with its reason.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from models.board import Finding, ParsedItem
+from models.board import Finding, Mark, NotItem, ParsedItem
 from models.enums import Declared, Severity
 from sources.document import Document, heading_of, indent_of
-from sources.vocabulary import DETAIL_KEYS, MARKS, ODD_MARKS, priority_of, state_of, status_of
+from sources.naming import LEGEND, TEMPLATE
+from sources.reading import lost
+from sources.vocabulary import (
+    DETAIL_KEYS,
+    GLYPHS,
+    MARKS,
+    NEEDS_WORDS,
+    ODD_MARKS,
+    priority_of,
+    state_of,
+    status_of,
+)
 
 _ITEM = re.compile(
-    r"(?P<bullet>(?:[-*+•]|\d{1,9}[.)])\s+)?\[(?P<mark>[^\[\]]{0,24})\](?P<rest>.*)", re.DOTALL
+    r"(?P<bullet>(?:[-*+•–]|\d{1,9}[.)])\s+)?(?:\[(?P<mark>[^\[\]]{0,24})\]|(?P<glyph>[☐□⬜🔲☑🗹☒])\ufe0f?)(?P<rest>.*)",
+    re.DOTALL,
 )
-_STARTS = frozenset("-*+•[0123456789")
+_STARTS = frozenset("-*+•–[0123456789☐□⬜🔲☑🗹☒")
 _BULLET = re.compile(r"(?:[-*+•]|\d{1,9}[.)])\s+")
 _RULE = re.compile(r"(?:[-*_=]\s*){3,}$")
 _DETAIL = re.compile(r"\**(?P<key>[^\W\d][\w ]{1,20}?)\**\s*:\s*\**\s*(?P<value>.*)")
 _NEEDS = re.compile(
-    r"[(\[;,—–]\s*(?:depends on|blocked by|зависит от)\b:?\s*(?P<ids>[^()\[\]]+)", re.IGNORECASE
+    rf"[(\[;,—–]\s*(?:{NEEDS_WORDS})\b:?\s*(?P<ids>[^()\[\]]+)|(?:[(\[;—–]|\s-)\s*(?:依赖于?|依存)[:：]?\s*(?P<more>[^()\[\]]+)",
+    re.IGNORECASE,
 )
-_NEEDS_WORDS = ("epends on", "locked by", "ависит от")
 _REFERENCE = re.compile(
     # The prefix is bounded: searched from each letter of one endless word it would take the square of its length.
     r"(?:[^\W_]{1,40}-)?#?\d[\w.]*\w|#?\d+|[A-ZА-Я][A-ZА-Я0-9]{0,40}-[\w.]*\w|line:\d+",
     re.IGNORECASE,
 )
-_BETWEEN = re.compile(r"[\s,;.&+`]*|\s+(?:and|и)\s+", re.IGNORECASE)
+_BETWEEN = re.compile(r"[\s,;.&+`、，]*|\s+(?:and|и|та|und|et|y|e|i|ve)\s+", re.IGNORECASE)
 _INLINE_PRIORITY = re.compile(r"(?:^|[(\[])P([0-4])(?:[)\]:]|\s|$)")
-_LEGEND = re.compile(
-    r"легенд|legend|обозначени|формат|\bformat|условные|\bkey\b|статус|status", re.IGNORECASE
-)
-_TEMPLATE = re.compile(
-    r"\btemplate\b|\bшаблон\b|\(reference\)|\(example\)|\(пример\)|\bобразец\b", re.IGNORECASE
-)
 _PLACEHOLDER = re.compile(r"(?:\w+ )?(?:XXX|NNN|<[^>]+>|…|\.\.\.)(?:[.\s-]|$)")
+_NOTHING = re.compile(r"[*_]{1,2}\(.*\)[*_]{1,2}|[*_]{1,2}\(.*[*_]{1,2}\)")  # *(nothing yet)*
+_MARKS_IN_TEXT = re.compile(r"`?\[[ xX~/!>-]\]`?")
 _PLACEHOLDER_ALONE = re.compile(r"(?:XXX|NNN)(?:[.-][\w.]*)?|<[^<>]+>|…|\.\.\.")
 
 
@@ -55,6 +65,7 @@ class Grammar:
 
     min_step = 2  # columns that make a child: "-" and a space, as in CommonMark
     states_required = False
+    indented_code = True  # four columns after a blank line outside a list are code, as in CommonMark
 
     def heading(self, line: int, level: int, title: str) -> None:
         """A heading was passed."""
@@ -64,6 +75,10 @@ class Grammar:
 
     def bullet(self, line: int, text: str, parent: ParsedItem) -> ParsedItem | None:
         """An indented bullet without a mark stands below `parent`: a step of its own, or None for body text."""
+        return None
+
+    def card(self, line: int, text: str) -> ParsedItem | None:
+        """A bullet without a mark stands below no item: an item of its own, or None for text."""
         return None
 
     def prose(self, line: int, text: str, outline: Outline) -> bool:
@@ -80,6 +95,7 @@ class Outline:
     indents: dict[int, int] = field(default_factory=dict)  # by line
     findings: list[Finding] = field(default_factory=list)
     sections: list[Section] = field(default_factory=list)
+    not_items: list[NotItem] = field(default_factory=list)
 
     def find(self, code: str, severity: Severity, line: int, message: str) -> None:
         self.findings.append(Finding(code, severity, line, message))
@@ -101,61 +117,123 @@ def references(text: str) -> list[str] | None:
 
 
 def walk(document: Document, grammar: Grammar) -> Outline:
-    return _Walk(document, grammar).run()
+    """Read the whole document."""
+    walker = Walk(grammar)
+    comments, masked = document.comments, document.masked
+    for number, (line, raw) in enumerate(zip(document.live, document.raw, strict=True), 1):
+        walker.feed(number, line, raw, comments.get(number, ()), masked.get(number))
+    return walker.finish()
 
 
-class _Walk:
-    def __init__(self, document: Document, grammar: Grammar) -> None:
-        self.document = document
+def stream(lines: Iterable[str], grammar: Grammar | None = None) -> Iterator[ParsedItem]:
+    """The items of a plain list of any length, in its order; memory for one section, not for all of them.
+
+    `lines` come without line ends. Each item has its parent and depth by indent; what is found by comparing items
+    with one another (ids, gates, closed parents) needs the whole board, and so does code, which is not left out:
+    `sources.parse`.
+    """
+    walker = Walk(grammar or Grammar())
+    number = 0
+    for number, line in enumerate(lines, 1):
+        walker.feed(number, line, line, (), None)
+        if len(walker.outline.items) > _TAKEN and not walker.stack:
+            yield from walker.take()
+    yield from walker.finish().items
+
+
+_TAKEN = 1000
+
+
+class Walk:
+    """The walk as a machine: fed line by line, it holds the items below the last heading."""
+
+    def __init__(self, grammar: Grammar) -> None:
         self.grammar = grammar
         self.outline = Outline()
         self.stack: list[tuple[int, ParsedItem]] = []
         self.section = ""
         self.legend = False
         self.bodies: dict[int, list[str]] = {}
+        self.after_blank = True
+        self.in_list = False  # below a bullet that is no item: its indented lines are no code
+        self.in_code = False
+        self.paragraph = ""  # the line above, where it may turn out to be a heading with a rule below
 
-    def run(self) -> Outline:
-        outline, comments, raw = self.outline, self.document.comments, self.document.raw
-        after_blank = True
-        for number, line in enumerate(self.document.live, 1):
-            text = line.strip()
-            if not text:
-                if raw[number - 1] and not raw[number - 1].isspace():
-                    self._masked(number, raw[number - 1])
-                else:
-                    after_blank = True
-                continue
-            if text[0] == "#" and (heading := heading_of(line)):
-                self._heading(number, *heading)
+    def feed(self, number: int, line: str, raw: str, comments: Iterable[str], masked: str | None) -> None:
+        """One line: as it is to be read, as it stands there, the comments that end on it, why it is blanked."""
+        text = line.strip()
+        if not text:
+            self.paragraph = ""
+            if raw and not raw.isspace():
+                self._masked(number, raw, comments, masked)
             else:
-                prefix = line[: len(line) - len(line.lstrip())]
-                indent = indent_of(prefix) if prefix else 0
-                if not (text[0] in _STARTS and self._item(number, indent, text)):
-                    self._other(number, indent, text, after_blank)
-            if number in comments:
-                self._comments(number)
-            after_blank = False
-        for item in outline.items:
+                self.after_blank = True
+            return
+        if text[0] == "#" and (heading := heading_of(line)):
+            self._heading(number, *heading)
+        else:
+            prefix = line[: len(line) - len(line.lstrip())]
+            indent = indent_of(prefix) if prefix else 0
+            if not self._code(number, indent, prefix, text) and not (
+                text[0] in _STARTS and self._item(number, indent, text, line, raw)
+            ):
+                self._other(number, indent, text)
+        self._comments(comments)
+        self.after_blank = False
+
+    def finish(self) -> Outline:
+        self._close_bodies()
+        _drop_templates(self.outline)
+        return self.outline
+
+    def take(self) -> list[ParsedItem]:
+        """The items so far, which are then forgotten."""
+        outline = self.finish()
+        taken = outline.items
+        self.outline = Outline(sections=[Section(s.line, s.level, s.title, 0) for s in outline.sections[-1:]])
+        return taken
+
+    def _close_bodies(self) -> None:
+        for item in self.outline.items:
             if item.line in self.bodies:
                 item.body = "\n".join(filter(None, (item.body, *self.bodies[item.line])))
-        _drop_templates(outline)
-        return outline
+        self.bodies.clear()
 
     def _heading(self, number: int, level: int, title: str) -> None:
         self.stack.clear()
+        self.in_list = self.in_code = False
+        self.paragraph = ""
+        self.after_blank = True
         self.section = title[:200]
-        self.legend = _LEGEND.search(self.section) is not None
+        self.legend = LEGEND.search(self.section) is not None
         self.outline.sections.append(Section(number, level, title, len(self.outline.items)))
         self.grammar.heading(number, level, title)
 
-    def _item(self, number: int, indent: int, text: str) -> bool:
+    def _code(self, number: int, indent: int, prefix: str, text: str) -> bool:
+        """Is this a line of indented code? An item above keeps its indented lines, blank lines between or not."""
+        if indent < 4 or self.stack or self.in_list or not self.grammar.indented_code:
+            self.in_code = False
+            return False
+        self.in_code = (self.in_code or self.after_blank) and prefix.strip(" \t") == ""
+        if self.in_code and (match := _ITEM.match(text)) and self._status(match) is not None:
+            self.outline.not_items.append(NotItem(number, "code"))
+        return self.in_code
+
+    def _status(self, match: re.Match[str]) -> Declared | None:
+        if match["glyph"]:
+            return GLYPHS[match["glyph"]]
+        return mark_status(match["mark"], bullet=match["bullet"] is not None)
+
+    def _item(self, number: int, indent: int, text: str, line: str, raw: str) -> bool:
         match = _ITEM.match(text)
         if match is None:
             return False
-        mark, rest, bullet = match["mark"], match["rest"], match["bullet"] is not None
-        status = mark_status(mark, bullet=bullet)
+        mark, rest, bullet = match["mark"] or "", match["rest"], match["bullet"] is not None
+        status = self._status(match)
         if rest[:1] in ("(", "[") or (not bullet and rest[:1] and not rest[0].isspace()):
-            return False  # a link
+            if status is not None:
+                self.outline.not_items.append(NotItem(number, "link"))
+            return False
         title = rest.strip().removeprefix(":").strip()
         if status is None:
             if not (bullet and self.grammar.states_required and mark.isupper() and len(mark) > 2 and title):
@@ -167,25 +245,44 @@ class _Walk:
                 number,
                 f"the state [{mark}] is not known; read as TODO. Use TODO, IN_PROGRESS, BLOCKED, DONE or SKIPPED.",
             )
+        if reason := self._no_item(number, mark, title):
+            self.outline.not_items.append(NotItem(number, reason))
+            return True
+        self._odd_mark(number, mark)
+        item = ParsedItem(line=number, title=title, status=status)
+        if self.section:
+            item.labels["section"] = self.section
+        item.mark = _mark(number, match, line, raw)
+        self.push(indent, item)
+        if "P" in title and (priority := _INLINE_PRIORITY.search(title)):
+            item.priority = int(priority[1])
+        if title[-1] in "])" or "—" in title or ";" in title or "," in title or "–" in title:
+            if needs := _NEEDS.search(title):
+                item.needs.extend(references(needs["ids"] or needs["more"]) or ())
+        self.grammar.item(item, self.outline)
+        return True
+
+    def _no_item(self, number: int, mark: str, title: str) -> str:
+        """Why a checkbox is no item; empty when it is one."""
         if not title:
             message = (
                 f"the checkbox [{mark}] has no text after it, so it is no item. Write what is to be done."
             )
             self.outline.find("empty_item", Severity.INFO, number, message)
-            return True
-        if title[0] in "—–=" or (self.legend and _only_a_status(title)):
-            return True  # a legend: it explains the marks
-        self._odd_mark(number, mark)
-        item = ParsedItem(line=number, title=title, status=status)
-        if self.section:
-            item.labels["section"] = self.section
-        self._push(indent, item)
-        if "P" in title and (priority := _INLINE_PRIORITY.search(title)):
-            item.priority = int(priority[1])
-        if any(word in title for word in _NEEDS_WORDS) and (needs := _NEEDS.search(title)):
-            item.needs.extend(references(needs["ids"]) or ())
-        self.grammar.item(item, self.outline)
-        return True
+            return "empty"
+        if title[0] in "—–=→" or (title[0] in "-:" and _only_a_status(title[1:])):
+            return "legend"  # it explains the marks
+        if self.legend and _only_a_status(title):
+            return "legend"
+        if "[" in title and (parts := _MARKS_IN_TEXT.split(title)) and len(parts) > 1:
+            named = [part.strip(" ,;·|/—–-=:") for part in parts]
+            if all(_only_a_status(part) for part in named if part) and any(named):
+                return "legend"
+        if title[0] in "*_" and _NOTHING.fullmatch(title):
+            return "placeholder"
+        if "???" in title and lost(title):
+            return "lost"  # the finding encoding_loss says so once
+        return ""
 
     def _odd_mark(self, number: int, mark: str) -> None:
         inner = mark.strip()
@@ -196,7 +293,7 @@ class _Walk:
             )
             self.outline.find("unknown_mark", Severity.INFO, number, message)
 
-    def _push(self, indent: int, item: ParsedItem) -> None:
+    def push(self, indent: int, item: ParsedItem) -> None:
         stack = self.stack
         while stack and stack[-1][0] + self.grammar.min_step > indent:
             stack.pop()
@@ -206,22 +303,36 @@ class _Walk:
         self.outline.items.append(item)
         self.outline.indents[item.line] = indent
 
-    def _other(self, number: int, indent: int, text: str, after_blank: bool) -> None:
-        """A line that is no item: a detail of the item above it, or prose."""
+    def _other(self, number: int, indent: int, text: str) -> None:
+        """A line that is no item: a detail of the item above it, a card, a heading by its rule, or prose."""
         bullet = _BULLET.match(text)
-        if _RULE.match(text) and not bullet:
+        if not bullet and _RULE.match(text):
+            above, self.paragraph = self.paragraph, ""
+            if above and text[0] in "-=" and not self.stack:
+                self._heading(number - 1, 1 if text[0] == "=" else 2, above)
             self.stack.clear()
             return
-        if bullet is None and not after_blank and self.stack and indent <= self.stack[-1][0]:
+        self.paragraph = "" if bullet or text[0] in "|[" or indent > 3 else text
+        if bullet is None and not self.after_blank and self.stack and indent <= self.stack[-1][0]:
             if text[0] != "|" and not self.grammar.prose(number, text, self.outline):
                 self.bodies.setdefault(self.stack[-1][1].line, []).append(text)  # wrapped, not indented
+            self.paragraph = ""
             return
         while self.stack and self.stack[-1][0] >= indent:
             self.stack.pop()
         if self.stack:
             self._detail(number, indent, text, self.stack[-1][1], bullet)
-        else:
-            self.grammar.prose(number, text, self.outline)
+            return
+        if bullet:
+            self.in_list = True
+            if card := self.grammar.card(number, text[bullet.end() :].strip()):
+                if self.section:
+                    card.labels.setdefault("section", self.section)
+                self.push(indent, card)
+                return
+        elif indent == 0 and self.after_blank:
+            self.in_list = False
+        self.grammar.prose(number, text, self.outline)
 
     def _detail(
         self, number: int, indent: int, text: str, item: ParsedItem, bullet: re.Match[str] | None
@@ -240,24 +351,41 @@ class _Walk:
         else:
             step = self.grammar.bullet(number, content, item) if bullet else None
             if step is not None:
-                self._push(indent, step)
+                self.push(indent, step)
             else:
                 depth = max(0, indent - self.outline.indents[item.line] - 2)
                 self.bodies.setdefault(item.line, []).append(" " * min(depth, 40) + text)
 
-    def _masked(self, number: int, raw: str) -> None:
+    def _masked(self, number: int, raw: str, comments: Iterable[str], reason: str | None) -> None:
         """Code and quotes below an item are part of what it says, comments are about it."""
-        if number in self.document.comments:
-            self._comments(number)
-        elif self.stack and "<!--" not in raw:
+        if (
+            reason is not None
+            and (match := _ITEM.match(raw.strip(" \t>")))
+            and self._status(match) is not None
+        ):
+            self.outline.not_items.append(NotItem(number, reason))
+        if comments:
+            self._comments(comments)
+        elif self.stack and reason != "comment":
             indent = indent_of(raw[: len(raw) - len(raw.lstrip())])
             if indent > self.stack[-1][0]:
                 self.bodies.setdefault(self.stack[-1][1].line, []).append(raw.strip("\n").rstrip())
 
-    def _comments(self, number: int) -> None:
+    def _comments(self, comments: Iterable[str]) -> None:
         if self.stack:
-            for text in self.document.comments[number]:
+            for text in comments:
                 self.grammar.comment(self.stack[-1][1], text, self.outline)
+
+
+def _mark(number: int, match: re.Match[str], line: str, raw: str) -> Mark | None:
+    group = "glyph" if match["glyph"] else "mark"
+    begin = len(line) - len(line.lstrip())
+    start, end = begin + match.start(group), begin + match.end(group)
+    if raw is not line and raw[: end + 1] != line[: end + 1]:
+        return None  # a comment stands before the mark
+    inner = match[group].strip()
+    style = "glyph" if group == "glyph" else "state" if len(inner) > 1 and inner[0].isalpha() else "box"
+    return Mark(number, start, end, style)
 
 
 def _only_a_status(title: str) -> bool:
@@ -274,13 +402,14 @@ def _drop_templates(outline: Outline) -> None:
         items = outline.items[section.first : end]
         if level and section.level <= level:
             level = 0
-        if not level and _TEMPLATE.search(section.title):
+        if not level and TEMPLATE.search(section.title):
             level = (
                 section.level if any(_PLACEHOLDER.match(item.ext_id or item.title) for item in items) else 0
             )
         if not level:
             keep.extend(item for item in items if not _placeholder(item, outline))
         elif items:
+            outline.not_items.extend(NotItem(item.line, "template") for item in items)
             message = (
                 f"the section {section.title[:80]!r} shows how items are written: its {len(items)} checkbox line(s) "
                 "are not items. Rename the section if they are work."
@@ -299,4 +428,5 @@ def _placeholder(item: ParsedItem, outline: Outline) -> bool:
         return False
     message = f"{name[:60]!r} is a placeholder, so it is no item. Give it a real id or title if it is work."
     outline.find("placeholder_item", Severity.INFO, item.line, message)
+    outline.not_items.append(NotItem(item.line, "placeholder"))
     return True

@@ -361,6 +361,6 @@ def test_the_dialect_can_be_named() -> None:
 
 def test_json_has_what_the_command_prints() -> None:
     printed = board("handoff_en.md").as_json()
-    assert set(printed) == {"source", "dialect", "encoding", "items", "counts", "findings"}
+    assert set(printed) == {"source", "dialect", "encoding", "items", "counts", "findings", "not_items"}
     assert set(printed["items"][0]) == {"line", "depth", "id", "kind", "title", "status", "parent_line"}
     assert printed["counts"]["total"] == 10
