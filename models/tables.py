@@ -42,9 +42,10 @@ def _number(
     return Field(default=default, sa_column=sa.Column(kind, nullable=nullable, server_default=server_default))
 
 
-def _flag() -> Any:
+def _flag(*, default: bool = False) -> Any:
     return Field(
-        default=False, sa_column=sa.Column(sa.Boolean, nullable=False, server_default=sa.text("false"))
+        default=default,
+        sa_column=sa.Column(sa.Boolean, nullable=False, server_default=sa.text(str(default).lower())),
     )
 
 
@@ -74,6 +75,7 @@ class Board(SQLModel, table=True):
     delta: dict[str, Any] | None = _json()
     decomposed_sha256: str | None = _text(nullable=True)
     remembered_sha256: str | None = _text(nullable=True)
+    approve_plans: bool = _flag()
     ingested_at: datetime = _when(now=True)
 
 
@@ -142,6 +144,8 @@ class Item(SQLModel, table=True):
     attempts: int = _number(sa.SmallInteger, default=0)
     tries: int = _number(sa.SmallInteger, default=0)
     lease: int | None = _number(sa.BigInteger, nullable=True)
+    rollup: bool = _flag(default=True)
+    rolled_of: int | None = _number(sa.BigInteger, nullable=True)
 
 
 class ItemSource(SQLModel, table=True):
@@ -168,6 +172,7 @@ class ItemSource(SQLModel, table=True):
     )
     content_hash: str = _text()
     origin: str = _text(default="board")
+    complexity: int | None = _number(sa.SmallInteger, nullable=True)
     removed_at: datetime | None = _when(nullable=True)
 
 

@@ -14,6 +14,7 @@ create table board (
   delta        jsonb,                         -- what its latest version changed: added, changed, moved, removed ...
   decomposed_sha256 text,                     -- the board version whose needs and recipes are in place
   remembered_sha256 text,                     -- the board version that is in memory
+  approve_plans boolean not null default false, -- a split waits for a person before any of its parts runs
   ingested_at  timestamptz not null default now()
 );
 
@@ -65,6 +66,8 @@ create table item (
   attempts     smallint not null default 0,   -- charged to the item
   tries        smallint not null default 0,   -- all of them: numbers the rows of attempt
   lease        bigint,                        -- fencing token of the drain that runs it
+  rollup       boolean not null default true, -- if it has parts: their results are to be put together into one
+  rolled_of    bigint,                        -- which results that was asked for: penstock_parts when it became ready
   unique (board_id, key)
 ) with (fillfactor = 70);
 create index item_ready on item (recipe, model, priority, id) where ready;
@@ -84,7 +87,8 @@ create table item_source (
   labels       jsonb not null default '{}',
   needs        text[] not null default '{}',  -- as written: ext ids or "line:<n>"
   content_hash text not null,                 -- of title, body, kind: a change means work anew
-  origin       text not null default 'board', -- board, phase (a barrier the board only implies), split (by a model)
+  origin       text not null default 'board', -- board, phase (a barrier the board only implies), document (as a whole), split (a part)
+  complexity   smallint,                      -- 1 to 10 (tasks/decompose/complexity.py); null: not known, or plainly small
   removed_at   timestamptz                    -- no longer on the board; history kept, parent_id cleared
 );
 create index item_source_removed on item_source (item_id) where removed_at is not null; -- lists leave them out
@@ -236,9 +240,19 @@ create table delivery (
 -- second sees what the first did (this needs read committed); call them last, right before commit. They never
 -- wait for a row while they hold it: whoever has a pending item locked calls penstock_advance_board before its own
 -- commit. Numbers: models.enums.Status; settled = done 4, cancelled 6, skipped 7.
+--
+-- A container whose parts are all settled ends as they did; one of them done: done. Where it wants a synthesis
+-- (item.rollup) and a part has an accepted result, it becomes ready once more instead, with the recipe `rollup`, and
+-- counts as settled only when that is. Its results, not its parts, are then what may go stale: `rolled_of`.
 
 create function penstock_lock_frontier(board bigint) returns void language sql as
 $$ select pg_advisory_xact_lock(hashtextextended('penstock.frontier', board)) $$;
+
+-- Which results a container's synthesis is made from, as one number; null where no part has a result.
+create function penstock_parts(container bigint) returns bigint language sql stable as
+$$ select hashtextextended(string_agg(r.id::text, ',' order by r.id), 0)
+     from item c join result r on r.item_id = c.id and r.superseded_at is null
+    where c.parent_id = container and c.status = 4 $$;
 
 -- After `changed` settled (or became runnable), in the same transaction: finish parents all of whose children are
 -- settled, upwards; make ready what waited only for any of these. Returns how many items became ready.
@@ -247,6 +261,8 @@ declare
   b bigint;
   level bigint[] := changed;
   touched bigint[] := changed;
+  syntheses integer := 0;
+  started integer;
   promoted integer;
 begin
   for b in select distinct board_id from item where id = any(changed) order by board_id loop
@@ -257,21 +273,28 @@ begin
     with parents as materialized (
       select distinct parent_id as id from item where id = any(level) and parent_id is not null
     ), finished as materialized (
-      select p.id from parents join item p using (id)
+      select p.id, p.rollup from parents join item p using (id)
        where p.recipe is null and p.status = 0
          and (select c.id from item c where c.parent_id = p.id and c.status not in (4, 6, 7)
                order by c.id desc limit 1) is null
          for no key update of p skip locked
+    ), weighed as materialized (
+      select id, case when rollup then penstock_parts(id) end as parts from finished
+    ), due as (
+      update item set status = 1, ready = true, recipe = 'rollup', rolled_of = w.parts, attempts = 0, run_after = now()
+        from weighed w where item.id = w.id and w.parts is not null
+      returning item.id
     ), rolled as (
       update item set status = case
-          when exists (select from item c where c.parent_id = f.id and c.status = 4) then 4
-          when exists (select from item c where c.parent_id = f.id and c.status = 7) then 7
+          when exists (select from item c where c.parent_id = w.id and c.status = 4) then 4
+          when exists (select from item c where c.parent_id = w.id and c.status = 7) then 7
           else 6 end
-        from finished f where item.id = f.id
+        from weighed w where item.id = w.id and w.parts is null
       returning item.id
     )
-    select coalesce(array_agg(id), '{}') into level from rolled;
+    select (select coalesce(array_agg(id), '{}') from rolled), (select count(*) from due) into level, started;
     touched := touched || level;
+    syntheses := syntheses + started;
   end loop;
 
   with candidates as materialized (
@@ -287,31 +310,55 @@ begin
   )
   update item set status = 1, ready = true from free where item.id = free.id;
   get diagnostics promoted = row_count;
-  return promoted;
+  return promoted + syntheses;
 end $$;
 
 -- The same for a whole board, and in both directions: a container with an open child is open again, a ready item
--- that lacks something waits again. For whoever changed a board's structure. Returns how many items became ready.
+-- that lacks something waits again, a synthesis of results that were replaced is made anew (whoever works on the old
+-- one loses it). For whoever changed a board's structure. Returns how many items became ready.
 create function penstock_advance_board(board bigint) returns integer language plpgsql as $$
 declare
+  moved integer;
+  started integer;
+  syntheses integer := 0;
   promoted integer;
 begin
   perform penstock_lock_frontier(board);
   loop
-    with rollup as (
+    with rollup as materialized (
       select parent_id,
              case when not bool_and(status in (4, 6, 7)) then 0
                   when bool_or(status = 4) then 4
                   when bool_or(status = 7) then 7
                   else 6 end as status
         from item where board_id = board and parent_id is not null group by parent_id
+    ), weighed as materialized (
+      select r.parent_id as id, r.status, case when r.status = 4 and p.rollup then penstock_parts(p.id) end as parts
+        from rollup r join item p on p.id = r.parent_id
+       where p.recipe is null or p.recipe = 'rollup'
     ), due as materialized (
-      select p.id, r.status from rollup r join item p on p.id = r.parent_id
-       where p.recipe is null and p.status <> r.status
+      select p.id, p.recipe as was, w.status, w.parts
+        from weighed w join item p using (id)
+       where case when w.parts is not null then p.recipe is null or p.rolled_of is distinct from w.parts
+                  when p.recipe is null then p.status <> w.status
+                  else w.status <> 4 or p.rollup or p.status in (0, 1) end
          for no key update of p skip locked
+    ), written as (
+      update item set status = case when d.parts is null then d.status else 1 end, ready = d.parts is not null,
+             recipe = case when d.parts is not null then 'rollup' end, rolled_of = d.parts, lease = null, attempts = 0,
+             run_after = now()
+        from due d where item.id = d.id
+      returning item.id, d.was, d.parts
+    ), undone as (
+      update result r set superseded_at = now()
+        from written w where w.was is not null and r.item_id = w.id and r.superseded_at is null
+    ), closed as (
+      update review v set decision = 'superseded', note = 'its parts changed', decided_by = 'penstock', decided_at = now()
+        from written w where w.was is not null and v.item_id = w.id and v.decided_at is null
     )
-    update item set status = due.status, ready = false from due where item.id = due.id;
-    exit when not found;
+    select count(*), count(*) filter (where parts is not null) into moved, started from written;
+    syntheses := syntheses + started;
+    exit when moved = 0;
   end loop;
 
   -- A subquery per item and no join: right after a large ingest there are no statistics, and a join of two
@@ -330,5 +377,5 @@ begin
     update item set status = due.free::int, ready = due.free from due where item.id = due.id returning due.free
   )
   select count(*) filter (where free) into promoted from moved;
-  return promoted;
+  return promoted + syntheses;
 end $$;
