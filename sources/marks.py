@@ -1,0 +1,280 @@
+"""Putting a status back where a board says it: nothing but the mark changes, byte for byte. Pure.
+
+A dialect says for each item where its mark stands and in which style (models.board.Mark); here is what each style
+writes. A style that can't say a status without changing more than the mark gives None, and nothing is written.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date
+
+from models.board import Mark
+from models.enums import Declared
+from models.errors import SourceError
+from sources.document import INVISIBLE
+from sources.reading import decode
+from sources.vocabulary import status_of
+
+_ENDS = re.compile(r"(\r\n|\r|\n)")
+_MARKDOWN = frozenset({"box", "state", "glyph"})
+
+_BOXES = {
+    Declared.TODO: " ",
+    Declared.IN_PROGRESS: "/",
+    Declared.BLOCKED: "!",
+    Declared.DONE: "x",
+    Declared.SKIPPED: "-",
+}
+_ORG_BOXES = {Declared.TODO: " ", Declared.PARTIAL: "-", Declared.DONE: "X"}
+_SIGNS = {Declared.TODO: "⬜", Declared.IN_PROGRESS: "🚧", Declared.BLOCKED: "⛔", Declared.DONE: "✅"}
+_JSON = {
+    Declared.TODO: "pending",
+    Declared.IN_PROGRESS: "in-progress",
+    Declared.BLOCKED: "blocked",
+    Declared.DONE: "done",
+    Declared.SKIPPED: "cancelled",
+}
+_TAGS = {Declared.DONE: "@done", Declared.SKIPPED: "@cancelled"}
+_ORDER = tuple(Declared[name] for name in ("TODO", "IN_PROGRESS", "BLOCKED", "DONE", "SKIPPED", "PARTIAL"))
+_WORDS: tuple[dict[Declared, str], ...] = tuple(
+    dict(
+        zip(
+            _ORDER,
+            words,
+            strict=True,
+        )
+    )
+    for words in (
+        ("todo", "in progress", "blocked", "done", "skipped", "partial"),
+        ("не начато", "в работе", "заблокировано", "сделано", "отменено", "частично"),
+        ("заплановано", "в роботі", "заблоковано", "зроблено", "скасовано", "частково"),
+        ("offen", "in arbeit", "blockiert", "erledigt", "entfällt", "teilweise"),
+        ("à faire", "en cours", "bloqué", "fait", "annulé", "partiel"),
+        ("pendiente", "en curso", "bloqueado", "hecho", "cancelado", "parcial"),
+        ("a fazer", "em andamento", "bloqueado", "feito", "cancelado", "parcial"),
+        ("da fare", "in corso", "bloccato", "fatto", "annullato", "parziale"),
+        ("do zrobienia", "w toku", "zablokowane", "zrobione", "anulowane", "częściowo"),
+        ("yapılacak", "devam ediyor", "beklemede", "tamamlandı", "iptal", "kısmen"),
+        ("待办", "进行中", "阻塞", "已完成", "已取消", "部分完成"),
+        ("未着手", "進行中", "保留", "完了", "中止", "一部"),
+        ("예정", "진행 중", "보류", "완료", "취소", "부분"),
+    )
+)  # fmt: skip
+"""A word of each language for each status. A board is answered in the language it is written in."""
+
+_LANGUAGE_SIGNS: tuple[re.Pattern[str], ...] = tuple(
+    re.compile(signs, re.IGNORECASE)
+    for signs in (
+        r"^(?:to.?do|open|new|planned|pending|next|not started|backlog|in.progress|wip|doing|started|active|"
+        r"(?:in )?review|blocked|on hold|waiting|done|"
+        r"completed?|finished|closed|skipped|cancell?ed|partial(?:ly done)?)$",
+        r"^(?:не\s|в\s|сделан|готов|выполнен|заверш|закрыт|заблокирован|отмен|пропущ|частичн|к\s|запланир|открыт|начат)",
+        r"^(?:зроблен|виконан|закрит|заблокован|скасован|частков|заплан|відкрит|очіку)",
+        r"^(?:offen|geplant|in (?:arbeit|bearbeitung)|läuft|blockiert|wartet|erledigt|fertig|abgeschlossen|entfällt|"
+        r"abgebrochen|teilweise|nicht |noch nicht|ausstehend|neu)",
+        r"^(?:à faire|a faire|en cours|bloqué|en attente|fait|terminé|annulé|partiel|prévu|pas |non )",
+        r"^(?:pendiente|por hacer|en (?:curso|progreso|proceso|espera)|hech|terminad|complet|cerrad|sin |no iniciad)",
+        r"^(?:pendente|a fazer|em |feit|concluíd|não |aguardando)",
+        r"^(?:da fare|in (?:corso|attesa)|fatt|completat|chius|apert|bloccat|annullat|non )",
+        r"^(?:do zrobienia|w (?:toku|trakcie)|zrobion|gotow|zakończon|zablokowan|anulowan|nie |częściow)",
+        r"^(?:yapıl|devam|bekle|tamam|iptal|kısmen|başlamad|açık)",
+        r"^(?:待办|待处理|待开始|未开始|未完成|进行中|处理中|阻塞|暂停|已|完成|取消|部分|计划)",
+        r"^(?:未着手|未完了|未対応|進行中|作業中|対応中|保留|完了|中止|済|一部|予定)",
+        r"^(?:예정|할|진행|보류|대기|완료|취소|미완료|부분)",
+    )
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """One mark and what it shall say; `note` is put behind the line's text as a comment, where the style allows."""
+
+    mark: Mark
+    status: Declared
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Rewritten:
+    """The new bytes, and the edits that could not be made because the style has no word for them."""
+
+    data: bytes
+    refused: tuple[Edit, ...]
+
+
+def rewrite(data: bytes, source: str, edits: Sequence[Edit], today: date, max_bytes: int) -> Rewritten:
+    """The board's bytes with these marks changed and every other byte as it was.
+
+    Line ends, byte order mark, encoding and a missing last line end stay. Raises SourceError for bytes that can't be
+    decoded and encoded again without loss: then there is nothing that could be written safely.
+    """
+    bom, codec = _codec(data, source, max_bytes)
+    try:
+        text = data[len(bom) :].decode(codec)
+        lossless = bom + text.encode(codec) == data
+    except UnicodeError:
+        lossless = False
+    if not lossless:
+        raise SourceError(
+            f"{source}: bytes that are not {codec} would change if it were written. Save the file as UTF-8 first."
+        )
+    pieces = _ENDS.split(text)  # line 1, its end, line 2, ...
+    refused: list[Edit] = []
+    changes: dict[int, list[tuple[int, int, str]]] = {}
+    for edit in edits:
+        index = 2 * (edit.mark.line - 1)
+        made = _changes(pieces[index], edit, today) if 0 <= index < len(pieces) else None
+        if made is None:
+            refused.append(edit)
+        else:
+            changes.setdefault(index, []).extend(made)
+    for index, made in changes.items():
+        line = pieces[index]
+        for start, end, new in sorted(made, reverse=True):
+            line = line[:start] + new + line[end:]
+        pieces[index] = line
+    try:
+        written = bom + "".join(pieces).encode(codec)
+    except UnicodeEncodeError as error:
+        raise SourceError(
+            f"{source}: {error.object[error.start : error.end]!r} can't be written in {codec}. "
+            "Save the file as UTF-8 first."
+        ) from error
+    return Rewritten(written, tuple(refused))
+
+
+def _codec(data: bytes, source: str, max_bytes: int) -> tuple[bytes, str]:
+    for mark, name in (
+        (codecs.BOM_UTF32_LE, "utf-32-le"),
+        (codecs.BOM_UTF32_BE, "utf-32-be"),
+        (codecs.BOM_UTF8, "utf-8"),
+        (codecs.BOM_UTF16_LE, "utf-16-le"),
+        (codecs.BOM_UTF16_BE, "utf-16-be"),
+    ):
+        if data.startswith(mark):
+            return mark, name
+    return b"", decode(data, source, max_bytes).encoding
+
+
+def _changes(line: str, edit: Edit, today: date) -> list[tuple[int, int, str]] | None:
+    mark = edit.mark
+    style, _, word = mark.style.partition(":")
+    start, end = _column(line, mark.start), _column(line, mark.end)
+    if start is None or end is None:
+        return None
+    writer = STYLES.get(style)
+    new = writer(line[start:end], edit.status, today, word) if writer is not None else None
+    if new is None:
+        return None
+    made = [(start, end, new)]
+    if (
+        style == "todo_txt"
+        and (priority := re.match(r"\(([A-Z])\)", line[start:end]))
+        and new.startswith("x ")
+    ):
+        made.append(
+            (len(line.rstrip()), len(line.rstrip()), f" pri:{priority[1]}")
+        )  # the format's own convention
+    if edit.note and style in _MARKDOWN:
+        made.append((len(line.rstrip()), len(line.rstrip()), f" <!-- {edit.note} -->"))
+    return made
+
+
+def _column(line: str, column: int) -> int | None:
+    """Columns are counted without characters that nobody sees (sources.document)."""
+    if not any(mark in line for mark in INVISIBLE):
+        return column if column <= len(line) else None
+    seen = 0
+    for index, sign in enumerate(line):
+        if sign in INVISIBLE:
+            continue
+        if seen == column:
+            return index
+        seen += 1
+    return len(line) if seen == column else None
+
+
+# ---- the styles: what stands there, what it shall say, today, a word that the dialect gave along
+
+
+def _box(current: str, status: Declared, today: date, word: str) -> str | None:
+    return _BOXES.get(status)
+
+
+def _org_box(current: str, status: Declared, today: date, word: str) -> str | None:
+    return _ORG_BOXES.get(status)
+
+
+def _glyph(current: str, status: Declared, today: date, word: str) -> str | None:
+    return {Declared.DONE: "☑", Declared.TODO: "☐"}.get(status)
+
+
+def _words(current: str, status: Declared, today: date, word: str) -> str | None:
+    """A word, sign or percentage of a status, in the language, case and emphasis that stand there."""
+    inner = current.strip().strip("*_`~").strip()
+    if not inner or (status_of(inner) is None and inner not in ("-", "—", "–", "?")):
+        return None if inner else {**_SIGNS, Declared.SKIPPED: "➖"}.get(status)
+    if inner in ("-", "—", "–", "?"):
+        new = _SIGNS.get(status)
+    elif re.fullmatch(r"\d{1,3}\s*%", inner):
+        new = {Declared.DONE: "100%", Declared.TODO: "0%"}.get(status)
+    elif not any(sign.isalnum() for sign in inner):
+        new = {**_SIGNS, Declared.SKIPPED: "➖"}.get(status)
+    else:
+        separator = "_" if "_" in inner else "-" if re.fullmatch(r"\w+-\w+", inner) else " "
+        spaced = inner.replace("_", " ").replace("-", " ")
+        language = next((n for n, signs in enumerate(_LANGUAGE_SIGNS) if signs.search(spaced)), None)
+        if language is None or len(spaced.split()) > 3:
+            return None  # more than a status stands there: a date, a name, a reason
+        new = _WORDS[language][status]
+        if inner.isupper():
+            new = new.upper()
+        elif inner[0].isupper():
+            new = new[0].upper() + new[1:]
+        new = new.replace(" ", separator)
+    return current.replace(inner, new) if new is not None and status_of(new) is status else None
+
+
+def _org(current: str, status: Declared, today: date, word: str) -> str | None:
+    """Org knows the keywords that the file declares: the dialect gives the first of those that close an item."""
+    return (word or "DONE") if status is Declared.DONE else None
+
+
+def _todo_txt(current: str, status: Declared, today: date, word: str) -> str | None:
+    return f"x {today.isoformat()} " if status is Declared.DONE else None
+
+
+def _taskpaper(current: str, status: Declared, today: date, word: str) -> str | None:
+    if (tag := _TAGS.get(status)) is None:
+        return None
+    return f"{'' if current.startswith('@') else ' '}{tag}({today.isoformat()})"
+
+
+def _front(current: str, status: Declared, today: date, word: str) -> str | None:
+    inner = current.strip().strip("\"'")
+    new = {Declared.TODO: "To Do", Declared.IN_PROGRESS: "In Progress", Declared.DONE: "Done"}.get(status)
+    return current.replace(inner, new) if inner and new else None
+
+
+def _json(current: str, status: Declared, today: date, word: str) -> str | None:
+    return _JSON.get(status)
+
+
+Style = Callable[[str, Declared, date, str], str | None]
+
+STYLES: dict[str, Style] = {
+    "box": _box,
+    "org_box": _org_box,
+    "glyph": _glyph,
+    "state": _words,
+    "cell": _words,
+    "org": _org,
+    "todo_txt": _todo_txt,
+    "taskpaper": _taskpaper,
+    "front": _front,
+    "json": _json,
+}

@@ -1,0 +1,185 @@
+"""Write-back: the marks of a board's file are brought in step with what Penstock knows. Opt-in.
+
+Only the mark of an item whose state changed is changed, and nothing else (sources.marks). The file must be the very
+version that was ingested; it is replaced in one step, or not at all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import hashlib
+import os
+import stat
+import tempfile
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg.rows import TupleRow
+
+from models.board import ParsedItem
+from models.enums import Declared, Status
+from models.errors import SourceError
+from sources import decode, parse
+from sources.marks import Edit, rewrite
+from sql.statements import statement
+
+Connection = psycopg.Connection[TupleRow]
+
+_SAYS = {Status.DONE: Declared.DONE, Status.CANCELLED: Declared.SKIPPED}
+
+
+@dataclass(slots=True)
+class WriteBack:
+    """What was, or would be, written to one board."""
+
+    source: str
+    marks: int = 0
+    not_written: list[str] = field(default_factory=list)  # sentences: which item and why
+    diff: str = ""  # unified
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "source": self.source,
+            "marks": self.marks,
+            "not_written": self.not_written,
+            "diff": self.diff,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class _Due:
+    line: int
+    ext_id: str | None
+    title: str
+    kind: str
+    declared: str
+    item_id: int
+    status: int
+    accepted_by: str | None
+    review: int | None
+
+    @property
+    def note(self) -> str:
+        if self.status == Status.CANCELLED:
+            return f"penstock: item {self.item_id}, rejected in review {self.review}"
+        by = {"person": "by a person", "checks": "by its checks"}.get(
+            self.accepted_by or "", "its parts are settled"
+        )
+        return f"penstock: item {self.item_id}, accepted {by}" if self.accepted_by else f"penstock: {by}"
+
+
+def write_back(
+    connection: Connection,
+    path: Path,
+    *,
+    today: date,
+    max_bytes: int,
+    note: bool = False,
+    dry_run: bool = False,
+) -> WriteBack:
+    """Bring the marks of one board's file in step with its items' states, or with `dry_run` only say how.
+
+    Done becomes done, what a person rejected becomes skipped; what a mark can't say is left and told. Raises
+    SourceError when the file was changed since it was ingested (also between reading and replacing it), is no
+    ingested board, or can't be written; then it is as it was.
+    """
+    real = path.resolve()
+    known = connection.execute(statement("write_back.board"), {"source": str(real)}).fetchone()
+    if known is None:
+        raise SourceError(
+            f"{path}: not ingested yet, so there is no state to write. `penstock run {path}` first."
+        )
+    board_id, sha256, dialect = known
+    data, before = _read(real)
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise SourceError(
+            f"{path}: it was changed since it was ingested; nothing was written. Run `penstock run {path}` again, then "
+            "write back."
+        )
+    due = [_Due(*row) for row in connection.execute(statement("write_back.due"), {"board": board_id})]
+    result = WriteBack(str(path))
+    if not due:
+        return result
+    edits = list(_edits(parse(data, str(path), dialect, max_bytes).items, due, note, result))
+    made = rewrite(data, str(path), [edit for edit, _ in edits], today, max_bytes)
+    refused = set(made.refused)
+    for edit, item in edits:
+        if edit in refused:
+            result.not_written.append(
+                f"line {item.line}: {item.title[:60]!r} has no mark that could say {edit.status}"
+            )
+    result.marks = len(edits) - len(refused)
+    result.diff = _diff(data, made.data, str(path))
+    if made.data != data and not dry_run:
+        _replace(real, made.data, data, before)
+    return result
+
+
+def _edits(
+    items: list[ParsedItem], due: list[_Due], note: bool, result: WriteBack
+) -> list[tuple[Edit, ParsedItem]]:
+    """The same bytes were ingested, so an item stands on the line it is stored with."""
+    by_place = {(item.line, item.ext_id, " ".join(item.title.split())): item for item in items}
+    edits: list[tuple[Edit, ParsedItem]] = []
+    for one in due:
+        item = by_place.get((one.line, one.ext_id, " ".join(one.title.split())))
+        status = _SAYS[Status(one.status)]
+        if item is None or item.mark is None:
+            if one.kind != "step":
+                result.not_written.append(
+                    f"line {one.line}: {one.title[:60]!r} has no mark of its own; it is {status}"
+                )
+            continue
+        edits.append((Edit(item.mark, status, one.note if note else ""), item))
+    return edits
+
+
+def _read(path: Path) -> tuple[bytes, os.stat_result]:
+    try:
+        with path.open("rb") as stream:
+            return stream.read(), os.fstat(stream.fileno())
+    except OSError as error:
+        raise SourceError(f"{path}: {error.strerror}. Check the path and its permissions.") from error
+
+
+def _replace(path: Path, data: bytes, expected: bytes, before: os.stat_result) -> None:
+    """The whole file in one step, with its permissions; a crash leaves the old one or the new one."""
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".penstock")
+        temporary = Path(name)
+        try:
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(data)
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.chmod(temporary, stat.S_IMODE(before.st_mode))
+            with contextlib.suppress(PermissionError):  # only its owner and root may give a file away
+                os.chown(temporary, before.st_uid, before.st_gid)
+            current, now = _read(path)
+            if current != expected or (now.st_ino, now.st_dev) != (before.st_ino, before.st_dev):
+                raise SourceError(
+                    f"{path}: somebody changed it while it was to be written; nothing was written. Run this again."
+                )
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        raise SourceError(f"{path}: it could not be written: {error.strerror}. It is as it was.") from error
+
+
+def _diff(old: bytes, new: bytes, name: str) -> str:
+    before, after = (_lines(data) for data in (old, new))
+    return "\n".join(difflib.unified_diff(before, after, f"a/{name}", f"b/{name}", lineterm=""))
+
+
+def _lines(data: bytes) -> list[str]:
+    return decode(data, "", len(data) + 1).text.split("\n")
