@@ -2,7 +2,8 @@
 
 It picks one to three sentences that share the question's rarer words, quotes them verbatim and cites them. It
 never writes a sentence of its own, so what it says is true of the source; whether it answers the question
-is what the threshold is for. Below that it raises NO_EVIDENCE, and the item goes to a person.
+is what the threshold is for. Below that it raises NO_EVIDENCE, and the item goes to a person. A synthesis of an item's
+parts (`rolls_up`) is the beginning of each part's result, quoted and cited.
 """
 
 from __future__ import annotations
@@ -36,6 +37,12 @@ BODY_WEIGHT = 0.25
 """A word of the item's body counts this much beside one of its title (the question's first line)."""
 
 MAX_QUOTES = 3
+
+LONGEST_PART = 600
+"""Characters quoted of each part's result in a synthesis; fewer where there are many parts."""
+LONGEST_SYNTHESIS = 20_000
+SHORTEST_PART = 160
+
 THREAD_CHARACTERS = 100_000
 """More text than this is read in a thread, so that the event loop goes on (about 20 ms)."""
 
@@ -93,7 +100,11 @@ def answer_text(request: ModelRequest) -> str:
     ModelCallError(NO_EVIDENCE).
     """
     fields = _fields(request.schema)
-    quotes = choose_quotes(request.question, request.passages)
+    quotes = (
+        quote_each(request.passages)
+        if request.rolls_up
+        else choose_quotes(request.question, request.passages)
+    )
     if not quotes:
         raise ModelCallError(ErrorType.NO_EVIDENCE, _why_nothing(request.passages))
     text = "\n".join(f"{' '.join(quote.text.split())} [{quote.cite}]" for quote in quotes)
@@ -105,6 +116,26 @@ def answer_text(request: ModelRequest) -> str:
         "confidence": round(min(0.95, quotes[0].score), 2),
     }
     return orjson.dumps({name: answer[name] for name in fields}).decode()
+
+
+def quote_each(passages: tuple[Passage, ...]) -> list[Quote]:
+    """A synthesis without a model: of each part's result its beginning, in the order of the parts."""
+    limit = max(SHORTEST_PART, min(LONGEST_PART, LONGEST_SYNTHESIS // max(1, len(passages))))
+    return [
+        Quote(passage.cite, beginning, frozenset(), 1.0)
+        for passage in passages
+        if (beginning := _beginning(passage.text.strip(), limit))
+    ]
+
+
+def _beginning(text: str, limit: int) -> str:
+    """Whole lines of the text, as many as fit; of a first line that is too long whole words."""
+    if len(text) <= limit:
+        return text
+    end = text.rfind("\n", 0, limit + 1)
+    if end <= 0:
+        end = max(text.rfind(" ", 0, limit + 1), 0) or limit
+    return text[:end].rstrip()
 
 
 def _why_nothing(passages: tuple[Passage, ...]) -> str:

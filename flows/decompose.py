@@ -12,7 +12,7 @@ from prefect.runtime import flow_run
 from models.settings import settings
 from sql.connection import database
 from sql.schema import prepare
-from tasks.decompose import decompose_board
+from tasks.decompose import Wishes, decompose_board
 from tasks.recipes import load_recipes
 
 __all__ = ["decompose"]
@@ -24,12 +24,15 @@ def _name() -> str:
 
 
 @flow(name="decompose", flow_run_name=_name)
-def decompose(boards: list[int]) -> list[dict[str, Any]]:
-    """Give the items of these boards their needs and recipes. The same version of a board again changes nothing.
+def decompose(boards: list[int], approve_plans: bool | None = None) -> list[dict[str, Any]]:
+    """Give the items of these boards their needs and recipes, and split the large ones that have a structure.
+
+    The same version of a board again changes nothing. `approve_plans`: a split waits for a person first; None takes
+    the setting.
 
     Returns one tasks.decompose.Decomposition per board, as JSON, and shows them as a table.
     """
-    found = order(boards)
+    found = order(boards, approve_plans)
     rows = [
         {name: one[name] for name in ("board_id", "leaves", "containers", "edges", "cycles")}
         | {"findings": len(one["findings"])}
@@ -50,11 +53,12 @@ def decompose(boards: list[int]) -> list[dict[str, Any]]:
     cache_policy=NO_CACHE,
     persist_result=False,
 )
-def order(boards: list[int]) -> list[dict[str, Any]]:
+def order(boards: list[int], approve_plans: bool | None = None) -> list[dict[str, Any]]:
     """Each board in a transaction of its own."""
     config = settings()
     recipes = load_recipes(config)
+    wishes = Wishes.of(config, approve=approve_plans)
     with database(config) as db:
         prepare(db)
         with db.connect(autocommit=True) as connection:
-            return [decompose_board(connection, board, recipes).as_json() for board in boards]
+            return [decompose_board(connection, board, recipes, wishes).as_json() for board in boards]

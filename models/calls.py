@@ -36,6 +36,9 @@ class ModelRequest:
         ""  # the item's title and body alone: what `extractive` answers and what an echo would repeat
     )
     passages: tuple[Passage, ...] = ()
+    rolls_up: bool = (
+        False  # the passages are results of the item's parts, each of which belongs into the answer
+    )
     schema: dict[str, Any] | None = None  # JSON Schema of the answer, None for free text
     max_tokens: int = 1024
     temperature: float = 0.0

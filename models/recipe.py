@@ -15,6 +15,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from models.calls import Passage
 
+ROLLUP = "rollup"
+"""The recipe of a synthesis: an item whose parts are done is run with it (sql/migrations, penstock_advance)."""
+
 
 class Grounding(StrEnum):
     REQUIRED = "required"  # at least one citation, every one real and every quote found in it

@@ -12,6 +12,7 @@ import re
 import tomllib
 from functools import cache
 from pathlib import Path
+from typing import Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator
@@ -84,6 +85,21 @@ class Settings(BaseSettings):
     heartbeat: float = Field(default=15.0, gt=0, description="seconds; a lease lapses after 3 missed beats")
     patience: int = Field(default=3, ge=1, description="endpoint failures in a row after which a drain stops")
 
+    split_above: int = Field(
+        default=5, ge=0, le=10, description="items of a higher complexity are split; 0 or off: none"
+    )
+    split_parts: int = Field(default=8, ge=2, le=50, description="parts that a model is asked for, at most")
+    approve_plans: bool = Field(
+        default=False, description="a person approves each split before parts of it run"
+    )
+    rollup: bool | Literal["split"] = Field(
+        default=True,
+        description="an item whose parts are done gets a synthesis; split: only where Penstock made the parts",
+    )
+
+    write_back: bool = Field(default=False, description="a run brings the marks of boards' files in step")
+    write_back_note: bool = Field(default=False, description="and puts a comment behind each mark it changes")
+
     max_source_bytes: int = Field(default=20 * 1024 * 1024, ge=1)
 
     host: str = "127.0.0.1"
@@ -112,6 +128,11 @@ class Settings(BaseSettings):
     nightly_cron: str = "30 2 * * *"
     timezone: str = "UTC"
     docs_repo: Path | None = Field(default=None, description="the repository that doc_sync reads nightly")
+
+    @field_validator("split_above", mode="before")
+    @classmethod
+    def _off_is_none(cls, value: object) -> object:
+        return 0 if value is False or str(value).strip().lower() in ("off", "false", "no") else value
 
     @field_validator("timezone")
     @classmethod

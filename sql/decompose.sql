@@ -4,6 +4,10 @@
 -- name: board
 select source, sha256, decomposed_sha256 from board where id = %(board)s
 
+-- name: want_approval
+-- As the latest run was told: also a split that a model makes later, wherever that runs, waits for a person then.
+update board set approve_plans = %(approve)s where id = %(board)s and approve_plans <> %(approve)s
+
 -- name: items
 select i.id, i.parent_id, i.position, i.status, s.kind, s.ext_id, s.title, s.line, s.declared, s.needs,
        s.labels ->> 'phase_order', s.origin,
@@ -25,6 +29,24 @@ select count(*) filter (where not c.has and s.origin <> 'phase'), count(*) filte
 -- A recipe that was taken away would leave its items waiting for nobody.
 select i.id, s.kind from item i join item_source s on s.item_id = i.id
  where i.board_id = %(board)s and i.status in (0, 1) and i.recipe is not null and i.recipe <> all(%(known)b::text[])
+
+-- name: want_rollups
+-- Which items want a synthesis once they have parts that are done. `split`: those that Penstock split itself.
+with wanted as materialized (
+  select k.id,
+         case %(rollup)s when 'true' then s.origin <> 'phase' when 'false' then false
+           else s.origin <> 'phase'
+                and not exists (select from item c join item_source cs on cs.item_id = c.id
+                                 where c.parent_id = k.id and cs.origin <> 'split' and cs.removed_at is null)
+         end as rollup
+    from item k join item_source s on s.item_id = k.id
+   where k.board_id = %(board)s and s.removed_at is null
+     and (s.origin = 'phase' or %(rollup)s <> 'true' or not k.rollup)
+), due as materialized (
+  select i.id, w.rollup from wanted w join item i using (id) where i.rollup <> w.rollup
+   order by i.id for no key update of i
+)
+update item i set rollup = due.rollup from due where i.id = due.id
 
 -- name: lock_items
 select count(*) from (select id from item where id = any(%(ids)b::bigint[]) order by id for no key update) locked
@@ -78,6 +100,10 @@ select i.board_id, i.position, i.priority, i.status, i.key, s.line, s.depth, s.t
    for no key update of i
 
 -- name: open_parent
+-- The plan was the item's answer until now; from now on its answer is what its parts come to.
+with planned as (
+  update result set superseded_at = now() where item_id = %(item)s and superseded_at is null
+)
 update item set status = 0, ready = false, recipe = null, lease = null where id = %(item)s
 
 -- name: add_parts

@@ -45,6 +45,20 @@ select c.id, c.board_id, c.recipe, c.model, c.attempts, c.tries,
   left join item_source p on p.item_id = c.parent_id
  order by c.priority, c.id
 
+-- name: results_of_parts
+-- What the parts of each item came to: what a synthesis is made from.
+select p.parent_id, p.id, s.ext_id, s.title, p.status, r.text, coalesce(r.simulated, false)
+  from item p
+  join item_source s on s.item_id = p.id
+  left join result r on r.item_id = p.id and r.superseded_at is null
+ where p.parent_id = any(%(items)b::bigint[]) and s.removed_at is null
+ order by p.parent_id, p.position, p.id
+
+-- name: advance_boards
+-- After syntheses: what they were made from may have changed meanwhile.
+select sum(penstock_advance_board(b.id))::int
+  from (select distinct board_id as id from item where id = any(%(items)b::bigint[]) order by 1) b
+
 -- name: last_failures
 -- Why the previous try of each item was not accepted: a retry is asked with its reason.
 select distinct on (item_id) item_id, error_type, error, checks

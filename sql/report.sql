@@ -11,7 +11,7 @@ select board_id, code, severity, line, message from finding
 -- One row per item of the boards with its current result, its open review and its last try.
 select i.id, i.board_id, i.parent_id, i.status, i.recipe, i.attempts, s.ext_id, s.kind, s.title, s.line, s.depth, s.declared,
        r.text, r.citations, r.accepted_by, coalesce(r.simulated, false) as simulated, a.model,
-       v.id as review_id, v.reason, v.error_type
+       v.id as review_id, v.reason, v.error_type, s.origin, s.complexity
   from item i
   join item_source s on s.item_id = i.id
   left join result r on r.item_id = i.id and r.superseded_at is null
@@ -36,7 +36,7 @@ select s.item_id, b.source, s.line
  where s.item_id = any(%(items)b::bigint[])
 
 -- name: progress
--- Items that are done by machines or people (not containers), by status.
+-- Items that are done by machines or people, by status; containers only when their synthesis is due or done.
 select status, count(*) from item
  where board_id = any(%(boards)b::bigint[]) and recipe is not null group by status
 
@@ -53,6 +53,9 @@ insert into run (id, params) values (%(id)s, %(params)s)
 update run set board_ids = %(boards)b::bigint[], backend = %(backend)s, endpoint = %(endpoint)s, model = %(model)s,
        params = params || jsonb_build_object('unreadable', %(unreadable)s::text[])
  where id = %(id)s
+
+-- name: run_written
+update run set params = params || jsonb_build_object('written', %(written)s::text[]) where id = %(id)s
 
 -- name: finish_run
 update run set state = %(state)s, error = %(error)s, finished_at = now() where id = %(id)s

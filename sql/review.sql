@@ -58,6 +58,11 @@ returning board_id
 -- name: release
 select penstock_advance_board(%(board)s)
 
+-- name: recheck_rollup
+select penstock_advance_board(board_id) from item where id = %(item)s and recipe = 'rollup'
+
 -- name: reject_item
-update item set status = 6, ready = false where id = %(item)s and status = 3 returning id
+-- Without its synthesis an item is still what its parts are: done.
+update item set status = case recipe when 'rollup' then 4 else 6 end, ready = false
+ where id = %(item)s and status = 3 returning id
 

@@ -13,6 +13,7 @@ from models.enums import SETTLED, Severity, Status
 from models.errors import InputError
 from sql.statements import statement
 from tasks.decompose.graph import Graph, Node, Ring, build
+from tasks.decompose.wishes import Wishes
 from tasks.ingest import replace_findings
 from tasks.recipes import Recipes
 
@@ -39,7 +40,9 @@ class Decomposition:
         }
 
 
-def decompose_board(connection: Connection, board_id: int, recipes: Recipes) -> Decomposition:
+def decompose_board(
+    connection: Connection, board_id: int, recipes: Recipes, wishes: Wishes | None = None
+) -> Decomposition:
     """Give a board's open leaves their recipes and their needs, and make ready what needs nothing more.
 
     Items that have parts are containers: they are rolled up from their parts. An item needs what it names, what
@@ -48,11 +51,17 @@ def decompose_board(connection: Connection, board_id: int, recipes: Recipes) -> 
     The same version of a board again writes nothing. One transaction. Raises InputError for an unknown board or
     too many needs, psycopg.Error; then nothing was changed.
     """
+    wishes = wishes or Wishes()
     with connection.transaction():
         source, *_ = _board(connection, board_id)
         connection.execute(statement("ingest.lock"), {"source": source})
         _, sha256, decomposed = _board(connection, board_id)
+        scope = {"board": board_id, "rollup": wishes.rollup, "approve": wishes.approve}
+        connection.execute(statement("decompose.want_approval"), scope)
+        wanted = connection.execute(statement("decompose.want_rollups"), scope)
         if sha256 == decomposed:
+            if wanted.rowcount:
+                connection.execute(statement("decompose.advance_board"), scope)
             return _same(connection, board_id, recipes)
         rows = connection.execute(statement("decompose.items"), {"board": board_id})
         nodes = [Node(*row) for row in rows]

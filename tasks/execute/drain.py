@@ -10,19 +10,21 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from models.calls import Backend, ModelAnswer, ModelCallError, ModelRequest, Passage
 from models.enums import ErrorType
 from models.errors import BackendUnavailable, PenstockError
-from models.recipe import Recipe, Rendered
+from models.recipe import ROLLUP, Recipe, Rendered
 from models.settings import Endpoint, Settings
 from models.verdict import AnswerRow, BatchVerdict, Verdict
 from tasks.execute import policy
 from tasks.execute.lease import Lease
+from tasks.execute.parts import gather
 from tasks.execute.store import OnSplit, Scope, Store
 from tasks.execute.work import Batch, ClaimedItem, Report, Tally
+from tasks.prompts import CHARACTERS_PER_TOKEN
 
 log = logging.getLogger(__name__)
 
@@ -169,8 +171,14 @@ class Drain:
         recipe = self.recipes[batch.recipe]
         reasons = await self.store.reasons(batch.items)
         self._returns |= {item.id: 0 for item in batch.items} | await self.store.returns(batch.items)
-        passages = await self._passages(batch, recipe)
+        batch, passages, simulated = await self._material(batch, recipe)
         rendered, replies = await self._ask_all(batch, recipe, passages, reasons)
+        replies = [
+            replace(reply, simulated=True)
+            if isinstance(reply, ModelAnswer) and item.id in simulated
+            else reply
+            for item, reply in zip(batch.items, replies, strict=True)
+        ]
         rows = [
             AnswerRow(item.id, item.question, reply, prompt.passages)
             for item, prompt, reply in zip(batch.items, rendered, replies, strict=True)
@@ -199,13 +207,28 @@ class Drain:
             self._put_off = []
         return tally
 
-    async def _passages(self, batch: Batch, recipe: Recipe) -> list[list[Passage]]:
+    async def _material(
+        self, batch: Batch, recipe: Recipe
+    ) -> tuple[Batch, list[list[Passage]], frozenset[int]]:
+        """What the answers are to be made from: passages of memory, for a synthesis the results of the parts.
+
+        The third value: items whose material is simulated.
+        """
+        if recipe.name == ROLLUP:
+            rows = await self.store.results_of_parts([item.id for item in batch.items])
+            tokens = max(self.endpoint.context_tokens - recipe.header.max_tokens, 0)
+            parts = gather(rows, batch.items, CHARACTERS_PER_TOKEN * tokens)
+            told = [part.told(item) for part, item in zip(parts, batch.items, strict=True)]
+            simulated = frozenset(
+                item.id for part, item in zip(parts, batch.items, strict=True) if part.simulated
+            )
+            return replace(batch, items=tuple(told)), [part.passages for part in parts], simulated
         if not recipe.header.passages:
-            return [[] for _ in batch.items]
+            return batch, [[] for _ in batch.items], frozenset()
         found: list[list[Passage]] = await self.store.query(
             lambda connection: self.stages.recall(connection, batch.items, recipe.header.passages)
         )
-        return found
+        return batch, found, frozenset()
 
     async def _ask_all(
         self,
@@ -270,6 +293,7 @@ class Drain:
             prompt=rendered.prompt,
             question=item.question,
             passages=rendered.passages,
+            rolls_up=recipe.name == ROLLUP,
             schema=recipe.header.answer_schema,
             max_tokens=recipe.header.max_tokens,
             temperature=recipe.header.temperature,

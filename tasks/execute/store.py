@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 import psycopg
 
-from models.recipe import Recipe
+from models.recipe import ROLLUP, Recipe
 from sql.statements import statement
 from tasks.execute.work import Batch, ClaimedItem, Report, Tally
 
@@ -125,6 +125,9 @@ class Store:
                 for item_id in done:
                     if not await on_split(self._connection, item_id, by_id[item_id].data or {}):
                         moved[item_id] = "deferred"  # a split that can't be used went to a person
+            if recipe.name == ROLLUP:
+                # Whatever became of them: their parts may have changed while the model wrote.
+                await self._connection.execute(statement("execute.advance_boards"), {"items": list(moved)})
             if done:
                 await self._connection.execute(statement("execute.advance"), {"items": done})
             for report in reports:
@@ -152,6 +155,13 @@ class Store:
         async with self._lock, self._connection.transaction():
             await self._connection.execute(statement("execute.hold"), held)
             await self._connection.execute(statement("execute.give_back"), held)
+
+    async def results_of_parts(self, items: Sequence[int]) -> list[tuple[Any, ...]]:
+        async with self._lock, self._connection.transaction():
+            cursor = await self._connection.execute(
+                statement("execute.results_of_parts"), {"items": list(items)}
+            )
+            return await cursor.fetchall()
 
     async def undelay(self, items: Sequence[int]) -> None:
         await self._run("execute.undelay", {"items": list(items)})

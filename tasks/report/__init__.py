@@ -4,10 +4,10 @@
 each other as Markdown for people and JSON for programs. Boards themselves are never written to.
 """
 
+from tasks.places import shown
 from tasks.report.build import build, progress
 from tasks.report.markdown import as_markdown
 from tasks.report.models import BoardReport, Counts, ItemReport, Report
-from tasks.report.places import shown
 from tasks.report.write import write
 
 __all__ = [

@@ -79,7 +79,7 @@ def _leaves(item: ItemReport, parts: Mapping[int, Sequence[ItemReport]]) -> list
     while todo:
         one = todo.pop()
         below = parts.get(one.item_id, ())
-        if below:
+        if below and not one.synthesis:
             todo.extend(reversed(below))
         else:
             found.append(one)

@@ -10,11 +10,12 @@ from typing import Any
 
 import psycopg
 
-from models.enums import Declared, Status
+from models.enums import SETTLED, Declared, Status
+from models.recipe import ROLLUP
 from sql.statements import statement
+from tasks.places import shown
 from tasks.report.blocked import explain
 from tasks.report.models import BoardReport, Counts, ItemReport, Report
-from tasks.report.places import shown
 
 ITEM = re.compile(r"item:(\d{1,18})")  # how tasks/remember cites an accepted answer
 
@@ -50,7 +51,15 @@ def build(
             dialect=dialect,
             title=title,
             counts=_counts(items[board_id]),
-            declared=dict(Counter(item.declared for item in items[board_id] if item.kind != "step")),
+            parts=sum(item.origin == "split" for item in items[board_id]),
+            syntheses=sum(item.synthesis and item.text is not None for item in items[board_id]),
+            declared=dict(
+                Counter(
+                    item.declared
+                    for item in items[board_id]
+                    if item.origin == "board" and item.kind != "step"
+                )
+            ),
             statuses=dict(Counter(item.status for item in items[board_id])),
             items=items[board_id],
             findings=findings[board_id],
@@ -70,6 +79,7 @@ def build(
         model=run.get("model"),
         error=run.get("error"),
         unreadable=(run.get("params") or {}).get("unreadable", []),
+        written=(run.get("params") or {}).get("written", []),
         simulated=any(item.simulated for board in reports for item in board.items),
         calls=calls,
         prompt_tokens=prompt_tokens,
@@ -118,10 +128,10 @@ def _needs(connection: psycopg.Connection[Any], scope: dict[str, Any]) -> dict[i
 
 def _counts(items: Sequence[ItemReport]) -> Counts:
     work = Counter(item.status for item in items if item.work)
-    own = [item for item in items if item.kind != "step"]
+    own = [item for item in items if item.origin == "board" and item.kind != "step"]
     return Counts(
         items=len(own),
-        steps=len(items) - len(own),
+        steps=sum(item.origin == "board" for item in items) - len(own),
         ticked=sum(not Declared(item.declared).is_open for item in own),
         to_do=work.total(),
         done=work["done"],
@@ -135,7 +145,10 @@ def _counts(items: Sequence[ItemReport]) -> Counts:
 
 def _item(row: Sequence[Any]) -> ItemReport:
     (item_id, _, parent, status, recipe, _, ext_id, kind, title, line, _, declared) = row[:12]
-    text, citations, accepted_by, simulated, model, review_id, reason, error_type = row[12:]
+    text, citations, accepted_by, simulated, model, review_id, reason, error_type, origin, complexity = row[
+        12:
+    ]
+    synthesis = recipe == ROLLUP
     return ItemReport(
         item_id=item_id,
         parent=parent,
@@ -145,7 +158,10 @@ def _item(row: Sequence[Any]) -> ItemReport:
         title=title,
         declared=declared,
         status=Status(status).label,
-        work=recipe is not None and status != Status.SKIPPED,
+        work=recipe is not None and status != Status.SKIPPED and not (synthesis and status in SETTLED),
+        origin=origin,
+        synthesis=synthesis,
+        complexity=complexity,
         text=text,
         citations=citations or [],
         accepted_by=accepted_by,

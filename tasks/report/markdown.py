@@ -37,6 +37,8 @@ def as_markdown(report: Report) -> str:
         ]
     if report.unreadable:
         lines += ["**Not read:**", "", *(f"- {_plain(sentence)}" for sentence in report.unreadable), ""]
+    if report.written:
+        lines += ["**Written back:**", "", *(f"- {_plain(sentence)}" for sentence in report.written), ""]
     lines += _how(report)
     lines += _overview(report)
     lines += _next(report)
@@ -140,7 +142,7 @@ def _board(board: BoardReport) -> list[str]:
         f"## {_plain(board.title or board.source)}",
         "",
         f"`{board.source}`, read as {board.dialect}: {_items(count.items, count.steps)}, {count.ticked} ticked, "
-        f"{open_items} open.",
+        f"{open_items} open.{_made(board)}",
         "",
     ]
     if waiting := board.having("waiting"):
@@ -155,6 +157,13 @@ def _board(board: BoardReport) -> list[str]:
     if board.findings:
         lines += ["### Findings", "", *_findings(board)]
     return lines
+
+
+def _made(board: BoardReport) -> str:
+    """What Penstock added: parts of items that it split, results put together from those of parts."""
+    said = f" {_count(board.parts, 'part')} made by splitting." if board.parts else ""
+    many = "item has" if board.syntheses == 1 else "items have"
+    return said + (f" {board.syntheses} {many} a synthesis of the parts' results." if board.syntheses else "")
 
 
 def _waiting(board: BoardReport, waiting: Sequence[ItemReport]) -> list[str]:
@@ -214,7 +223,8 @@ def _more(number: int, what: str) -> list[str]:
 def _answer(board: BoardReport, item: ItemReport) -> list[str]:
     by = "a person" if item.accepted_by == "person" else item.model or "checks"
     mark = " **(simulated)**" if item.simulated else ""
-    lines = [f"**{_name(item)}** (line {item.line}, by {_plain(by)}){mark}", ""]
+    made = "put together from its parts " if item.synthesis else ""
+    lines = [f"**{_name(item)}** (line {item.line}, {made}by {_plain(by)}){mark}", ""]
     text = _cut(item.text or "", LONGEST_ANSWER)
     places = {str(each.get("cite", "")): str(each.get("place", "")) for each in item.citations}
     named = {cite: place for cite, place in places.items() if f"[{cite}]" in text}

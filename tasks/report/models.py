@@ -27,7 +27,14 @@ class ItemReport(BaseModel):
     title: str
     declared: str  # what the board says: todo, in_progress, blocked, done, skipped, partial
     status: str  # what Penstock knows: pending, ready, running, waiting, done, failed, cancelled, skipped
-    work: bool  # to be done by machines or a person; False: ticked on the board, or only the sum of its parts
+    # To be done by machines or a person; False: ticked on the board, or only the sum of its parts. An item whose parts
+    # are done is work while its synthesis is not.
+    work: bool
+    origin: str = (
+        "board"  # board; split: a part that Penstock made; document: a text that is split as a whole
+    )
+    synthesis: bool = False  # its text is, or is to be, put together from the results of its parts
+    complexity: int | None = None  # 1 to 10; None: not known, or plainly small
     text: str | None = None  # the accepted answer
     citations: list[dict[str, Any]] = Field(default_factory=list)
     accepted_by: str | None = None  # checks, person
@@ -44,8 +51,8 @@ class ItemReport(BaseModel):
 
 
 class Counts(BaseModel):
-    """`items` and `steps` are the board's own; `to_do` is what was open and has no parts of its own: it is the sum of
-    `done`, `waiting`, `blocked`, `queued`, `failed` and `rejected`."""
+    """`items` and `steps` are the board's own; `to_do` is what was open and has no parts of its own, or a synthesis of
+    its parts that is not settled: it is the sum of `done`, `waiting`, `blocked`, `queued`, `failed` and `rejected`."""
 
     items: int
     steps: int
@@ -66,6 +73,8 @@ class BoardReport(BaseModel):
     dialect: str
     title: str
     counts: Counts
+    parts: int = 0  # made by Penstock out of items that it split
+    syntheses: int = 0  # done: items with a result that was put together from those of their parts
     declared: dict[str, int]  # items by what the board says; steps are left out
     statuses: dict[str, int]  # items and steps by what Penstock knows
     items: list[ItemReport]
@@ -94,6 +103,7 @@ class Report(BaseModel):
     simulated: bool
     error: str | None
     unreadable: list[str] = Field(default_factory=list)  # one sentence for each file that could not be read
+    written: list[str] = Field(default_factory=list)  # sentences: whose marks were brought in step
     calls: int
     prompt_tokens: int
     completion_tokens: int

@@ -132,4 +132,7 @@ async def _move(
         await apply_split(connection, item_id, {"subtasks": subtasks})
     advanced = await connection.execute(statement("execute.advance"), {"items": [item_id]})
     row = await advanced.fetchone()
-    return int(row[0]) if row else 0
+    # A synthesis: its parts may have changed while the person decided.
+    again = await connection.execute(statement("review.recheck_rollup"), {"item": item_id})
+    more = await again.fetchone()
+    return int((row and row[0]) or 0) + int((more and more[0]) or 0)
