@@ -20,6 +20,7 @@ from flows.execute import execute
 from flows.ingest import ingest
 from flows.opening import opened
 from flows.remember import remember_accepted
+from flows.write_back import write_marks
 from models.errors import BackendUnavailable, PenstockError
 from sql.connection import Database
 from sql.statements import statement
@@ -42,14 +43,16 @@ async def pipeline(
     backend: str | None = None,
     out: str | None = None,
     pools: bool = True,
+    write_back: bool | None = None,
     run_id: uuid.UUID | None = None,
 ) -> dict[str, Any]:
     """Bring one or several boards (files, folders, globs) from ingest to report.
 
     `backend` is a backend's name or `auto`; None takes the setting. `pools`: execute through the work pool that is
     pinned to the backend; False: in this process. `out` is the report's folder; None writes no files, the report is
-    then the run's artifact. Returns run id, state (settled, waiting) and counts. Fails when a server fails; what was
-    accepted is kept, and the report is written all the same.
+    then the run's artifact. `write_back`: bring the marks of the boards' files in step; None takes the setting.
+    Returns run id, state (settled, waiting) and counts. Fails when a server fails; what was accepted is kept, and the
+    report is written all the same.
     """
     logger = get_run_logger()
     run = run_id or uuid.uuid4()
@@ -75,6 +78,9 @@ async def pipeline(
             await asyncio.to_thread(decompose, boards)
             await _execute(str(endpoint.backend), boards, pools)
             await remember_accepted()
+            if config.write_back if write_back is None else write_back:
+                written = await asyncio.to_thread(write_marks, boards)
+                await _store(db, "report.run_written", id=run, written=written)
         except PenstockError as error:
             await _store(db, "report.finish_run", id=run, state="failed", error=str(error))
             # A run that read nothing has nothing to say: an earlier report stays where it is.

@@ -26,6 +26,7 @@ from models.errors import SourceError
 from sources import decode, parse
 from sources.marks import Edit, rewrite
 from sql.statements import statement
+from tasks.ingest import ingest_board
 
 Connection = psycopg.Connection[TupleRow]
 
@@ -85,7 +86,8 @@ def write_back(
 
     Done becomes done, what a person rejected becomes skipped; what a mark can't say is left and told. Raises
     SourceError when the file was changed since it was ingested (also between reading and replacing it), is no
-    ingested board, or can't be written; then it is as it was.
+    ingested board, or can't be written; then it is as it was. What was written is ingested: it changes no state, as
+    the board now says what was known.
     """
     real = path.resolve()
     known = connection.execute(statement("write_back.board"), {"source": str(real)}).fetchone()
@@ -116,6 +118,8 @@ def write_back(
     result.diff = _diff(data, made.data, str(path))
     if made.data != data and not dry_run:
         _replace(real, made.data, data, before)
+        # What was written is the version that is known: the next write-back, or run, starts from there.
+        ingest_board(connection, parse(made.data, str(path), dialect, max_bytes), source=str(real))
     return result
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from interfaces.cli import db, docs, memory, parse, review, run, services, simulate
+from interfaces.cli import boards, db, docs, items, memory, parse, review, run, services, simulate, write_back
 
 
 def register(app: typer.Typer) -> None:
@@ -12,7 +12,10 @@ def register(app: typer.Typer) -> None:
     app.command("demo")(run.demo)
     app.command("report")(run.report)
     app.command("parse")(parse.parse)
+    app.add_typer(boards.app, name="boards")
+    app.add_typer(items.app, name="items")
     app.add_typer(review.app, name="review")
+    app.command("write-back")(write_back.write_back)
     app.add_typer(memory.app, name="memory")
     app.add_typer(docs.app, name="docs")
     app.command("up")(services.up)

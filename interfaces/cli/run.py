@@ -35,10 +35,18 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show items, findings and planned batches; call no model.")
     ] = False,
+    write_back: Annotated[
+        bool | None,
+        typer.Option(
+            "--write-back/--no-write-back",
+            help="Change the marks of items that were settled in the boards' files; with --dry-run, show the diff.",
+        ),
+    ] = None,
 ) -> None:
     """Bring boards from plan to answers, what is doubtful to a review queue, and a report beside.
 
-    Run it again and only what is not settled is done. Boards are never written to.
+    Run it again and only what is not settled is done. Boards are written to only with --write-back, and then only
+    their marks.
 
     Exit codes: 0 everything is settled, 3 something waits for a person, 1 failed, 2 bad input, 130 stopped by Ctrl-C.
     """
@@ -53,8 +61,12 @@ def run(
         from interfaces.cli.dry_run import dry_run as show
 
         show(config, paths, dialect)
+        if config.write_back if write_back is None else write_back:
+            from interfaces.cli.write_back import show as show_marks
+
+            show_marks(config, paths, dry_run=True, note=config.write_back_note)
         return
-    raise typer.Exit(_exit_code(_pipeline(config, paths, dialect, backend, out)))
+    raise typer.Exit(_exit_code(_pipeline(config, paths, dialect, backend, out, write_back)))
 
 
 def demo(out: Out = Path("penstock-report")) -> None:
@@ -96,7 +108,12 @@ def report(
 
 
 def _pipeline(
-    config: Settings, paths: list[str], dialect: str | None, backend: str | None, out: Path
+    config: Settings,
+    paths: list[str],
+    dialect: str | None,
+    backend: str | None,
+    out: Path,
+    write_back: bool | None = None,
 ) -> Report:
     """Bring up what is not there, run the pipeline flow in this process, show how it goes and what came of it."""
     import uuid
@@ -126,7 +143,9 @@ def _pipeline(
                 console().print(f"Prefect: {prefect.ui_url}  (executing {where})", style="bright_black")
                 try:
                     with RunProgress(database, run_id):
-                        flow = pipeline(paths, dialect, backend, str(out), pools=pools, run_id=run_id)
+                        flow = pipeline(
+                            paths, dialect, backend, str(out), pools=pools, write_back=write_back, run_id=run_id
+                        )
                         run_flow(flow, prefect, database)
                 except BaseException as error:
                     # Where the database itself is gone there is nothing to show; the error says so.
