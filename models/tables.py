@@ -71,6 +71,7 @@ class Board(SQLModel, table=True):
     encoding: str = _text()
     title: str = _text(default="")
     sha256: str = _text()
+    revision: str | None = _text(nullable=True)
     validation: dict[str, Any] | None = _json()
     delta: dict[str, Any] | None = _json()
     decomposed_sha256: str | None = _text(nullable=True)
@@ -131,7 +132,7 @@ class Item(SQLModel, table=True):
     )
     id: int | None = _identity()
     board_id: int = _reference("board.id", ondelete="CASCADE")
-    parent_id: int | None = _reference("item.id", nullable=True, ondelete="CASCADE")
+    parent_id: int | None = _number(sa.BigInteger, nullable=True)
     key: uuid.UUID = Field(sa_column=sa.Column(sa.Uuid, nullable=False))
     position: int = _number(sa.Integer)
     status: int = _number(sa.SmallInteger, default=0)
@@ -153,6 +154,7 @@ class ItemSource(SQLModel, table=True):
 
     __tablename__ = "item_source"
     __table_args__ = (
+        sa.Index("item_source_split", "item_id", postgresql_where=sa.text("origin = 'split'")),
         sa.Index("item_source_removed", "item_id", postgresql_where=sa.text("removed_at is not null")),
     )
     item_id: int = Field(
@@ -354,6 +356,16 @@ class DocSync(SQLModel, table=True):
     branch: str = _text()
     last_commit: str = _text()
     synced_at: datetime = _when(now=True)
+
+
+class Issue(SQLModel, table=True):
+    """An issue of a GitHub repository as its latest webhook said. Owned by tasks/ingest/origins.py."""
+
+    repository: str = Field(sa_column=sa.Column(sa.Text, primary_key=True))
+    number: int = Field(sa_column=sa.Column(sa.BigInteger, primary_key=True, autoincrement=False))
+    updated_at: datetime = _when()
+    removed: bool = _flag()
+    fields: dict[str, Any] = Field(sa_column=sa.Column(JSONB, nullable=False))
 
 
 class Delivery(SQLModel, table=True):

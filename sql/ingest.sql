@@ -18,8 +18,9 @@ on conflict (source) do update
 returning id
 
 -- name: stored
+-- In the order of tasks.ingest.identity.Stored. Labels as null where there are none: the client reads many.
 select i.id, i.key, i.parent_id, i.position, s.ext_id, s.kind, s.title, s.declared, s.content_hash, s.origin,
-       s.removed_at is not null
+       s.removed_at is not null, i.priority, s.body, s.line, s.depth, nullif(s.labels, '{}'), s.needs
   from item i join item_source s on s.item_id = i.id
  where i.board_id = %(board)s and s.origin <> 'split'
  order by i.position, i.id
@@ -32,58 +33,38 @@ select count(*) from item i join item_source s on s.item_id = i.id
 -- In the board's order: machines and the frontier's index go by id.
 select nextval(pg_get_serial_sequence('item', 'id')) from generate_series(1, %(count)s::int)
 
--- name: add_items
-with given as (
-  select * from unnest(
-    %(ids)b::bigint[], %(parents)b::bigint[], %(keys)b::uuid[], %(positions)b::int4[], %(statuses)b::int2[],
-    %(priorities)b::int2[], %(ext_ids)b::text[], %(kinds)b::text[], %(titles)b::text[], %(bodies)b::text[],
-    %(lines)b::int4[], %(depths)b::int2[], %(declared)b::text[], %(labels)b::text[], %(needs)b::text[],
-    %(hashes)b::text[], %(origins)b::text[]
-  ) as g(id, parent_id, key, position, status, priority, ext_id, kind, title, body, line, depth, declared, labels,
-         needs, content_hash, origin)
-), added as (
-  insert into item (id, board_id, parent_id, key, position, status, priority) overriding system value
-  select id, %(board)s, parent_id, key, position, status, priority from given
-)
-insert into item_source (item_id, ext_id, kind, title, body, line, depth, declared, labels, needs, content_hash, origin)
-select id, ext_id, kind, title, body, line, depth, declared, labels::jsonb,
-       array(select jsonb_array_elements_text(needs::jsonb)), content_hash, origin
-  from given
+-- name: copy_items
+-- By COPY: a large board is new rows only, and arrays of them cost the client more than the server.
+copy item (id, board_id, parent_id, key, position, status, priority) from stdin
+
+-- name: copy_sources
+copy item_source (item_id, ext_id, kind, title, body, line, depth, declared, labels, needs, content_hash, origin)
+  from stdin
 
 -- name: keep_sources
--- What the board says now; rows that say the same are not written.
+-- What the board says now, of the items of which it says something else than before.
 update item_source s
    set ext_id = g.ext_id, kind = g.kind, title = g.title, body = g.body, line = g.line, depth = g.depth,
-       declared = g.declared, labels = g.labels, needs = g.needs, content_hash = g.content_hash, removed_at = null
-  from (
-    select item_id, ext_id, kind, title, body, line, depth, declared, labels::jsonb as labels,
-           array(select jsonb_array_elements_text(needs::jsonb)) as needs, content_hash
-      from unnest(
-        %(ids)b::bigint[], %(ext_ids)b::text[], %(kinds)b::text[], %(titles)b::text[], %(bodies)b::text[],
-        %(lines)b::int4[], %(depths)b::int2[], %(declared)b::text[], %(labels)b::text[], %(needs)b::text[],
-        %(hashes)b::text[]
-      ) as u(item_id, ext_id, kind, title, body, line, depth, declared, labels, needs, content_hash)
-  ) g
+       declared = g.declared, labels = g.labels::jsonb,
+       needs = array(select jsonb_array_elements_text(g.needs::jsonb)), content_hash = g.content_hash, removed_at = null
+  from unnest(
+         %(ids)b::bigint[], %(ext_ids)b::text[], %(kinds)b::text[], %(titles)b::text[], %(bodies)b::text[],
+         %(lines)b::int4[], %(depths)b::int2[], %(declared)b::text[], %(labels)b::text[], %(needs)b::text[],
+         %(hashes)b::text[]
+       ) as g(item_id, ext_id, kind, title, body, line, depth, declared, labels, needs, content_hash)
  where s.item_id = g.item_id
-   and (s.ext_id, s.kind, s.title, s.body, s.line, s.depth, s.declared, s.labels, s.needs, s.content_hash, s.removed_at)
-       is distinct from
-       (g.ext_id, g.kind, g.title, g.body, g.line, g.depth, g.declared, g.labels, g.needs, g.content_hash, null::timestamptz)
 
 -- name: lock_items
 -- Everything that will be written, in the order of ids, so that two writers can't wait for one another: also the
 -- parts that models made, which go with their items.
 select count(*) from (
-  select i.id
-    from item i
-    left join unnest(%(ids)b::bigint[], %(parents)b::bigint[], %(positions)b::int4[], %(priorities)b::int2[])
-              as g(id, parent_id, position, priority) using (id)
-   where i.board_id = %(board)s
-     and (i.id = any(%(touched)b::bigint[])
-          or (g.id is not null
-              and (i.parent_id, i.position, i.priority) is distinct from (g.parent_id, g.position, g.priority))
-          or i.id in (select p.id from item p join item_source s on s.item_id = p.id
-                       where p.board_id = %(board)s and s.origin = 'split' and s.removed_at is null))
-   order by i.id for no key update of i
+  select id from item
+   where id = any(array(
+     select unnest(%(touched)b::bigint[])
+     union all
+     select p.id from item_source s join item p on p.id = s.item_id
+      where p.board_id = %(board)s and s.origin = 'split' and s.removed_at is null))
+   order by id for no key update
 ) locked
 
 -- name: place_items
@@ -91,7 +72,6 @@ update item i set parent_id = g.parent_id, position = g.position, priority = g.p
   from unnest(%(ids)b::bigint[], %(parents)b::bigint[], %(positions)b::int4[], %(priorities)b::int2[])
        as g(id, parent_id, position, priority)
  where i.id = g.id
-   and (i.parent_id, i.position, i.priority) is distinct from (g.parent_id, g.position, g.priority)
 
 -- name: close_reviews
 -- What a person was asked is no longer the question. The row stays as history.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import gc
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -60,6 +62,23 @@ def ingest_board(connection: Connection, board: ParsedBoard, *, source: str) -> 
     with connection.transaction():
         if (same := _same(connection, board, source)) is not None:
             return same
+    with _no_collector():
+        return _changed(connection, board, source)
+
+
+@contextmanager
+def _no_collector() -> Iterator[None]:
+    """100,000 rows are half a million objects without a cycle; looking for some takes a third of an ingest."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
+
+
+def _changed(connection: Connection, board: ParsedBoard, source: str) -> Delta:
     verdict = _checked(board, source)  # seconds on the first call: before the lock
     rows = board_rows(board, verdict.bad_rows)
     rows.findings += [
@@ -133,17 +152,22 @@ def _store(
     actions = _compare(delta, rows.rows, stored, partners)
 
     new = [row for row in rows.rows if row.item_id is None]
-    old = [row for row in rows.rows if row.item_id is not None]
+    said = [row for row in rows.rows if row.item_id is not None and _says_other(row, partners[row.item_id])]
     _number(connection, new)
-    places = _places(old)
+    placed = [
+        row for row in rows.rows if row.item_id in partners and _stands_elsewhere(row, partners[row.item_id])
+    ]
     # All items in the order of their ids; their reviews after them, as a person's decision locks the two.
-    connection.execute(statement("ingest.lock_items"), places | {"board": board_id, "touched": list(actions)})
+    touched = {*actions, *(row.item_id for row in placed)}
+    connection.execute(statement("ingest.lock_items"), {"board": board_id, "touched": list(touched)})
     _write_transitions(connection, actions)
     if new:
         _add(connection, board_id, new)
-    if old:
-        connection.execute(statement("ingest.keep_sources"), _source_columns(old))
-        connection.execute(statement("ingest.place_items"), places)
+    if said:
+        connection.execute(statement("ingest.keep_sources"), _source_columns(said))
+    if placed:
+        connection.execute(statement("ingest.place_items"), _places(placed))
+    if stored:
         connection.execute(statement("ingest.move_splits"), {"board": board_id})
     replace_findings(connection, board_id, {"parse": board.findings, "ingest": rows.findings})
     counts = orjson.dumps(delta.counts()).decode()
@@ -239,11 +263,52 @@ def _write_transitions(connection: Connection, actions: dict[int, tuple[str, int
 
 
 def _add(connection: Connection, board_id: int, new: Sequence[Row]) -> None:
-    columns = _source_columns(new) | _places(new)
-    columns["keys"] = [row.key for row in new]
-    columns["statuses"] = [int(_fresh(row)) for row in new]
-    columns["origins"] = [row.origin for row in new]
-    connection.execute(statement("ingest.add_items"), columns | {"board": board_id})
+    with connection.cursor() as cursor:
+        with cursor.copy(statement("ingest.copy_items")) as copy:
+            for row in new:
+                parent = row.parent.item_id if row.parent else None
+                copy.write_row(
+                    (row.item_id, board_id, parent, row.key, row.position, int(_fresh(row)), row.priority)
+                )
+        with cursor.copy(statement("ingest.copy_sources")) as copy:
+            for row in new:
+                copy.write_row(
+                    (
+                        row.item_id,
+                        row.ext_id,
+                        row.kind,
+                        row.title,
+                        row.body,
+                        row.line,
+                        row.depth,
+                        row.declared.value,
+                        orjson.dumps(row.labels).decode() if row.labels else "{}",
+                        row.needs or "{}",
+                        row.content_hash,
+                        row.origin,
+                    )
+                )
+
+
+def _says_other(row: Row, item: Stored) -> bool:
+    """Does the board say of the item anything else than what is stored (sql/ingest.sql, keep_sources)?"""
+    return item.removed or (
+        row.line != item.line
+        or row.content_hash != item.content_hash
+        or row.title != item.title
+        or row.body != item.body
+        or row.kind != item.kind
+        or row.declared != item.declared
+        or row.ext_id != item.ext_id
+        or row.depth != item.depth
+        or row.labels != (item.labels or {})
+        or row.needs != item.needs
+    )
+
+
+def _stands_elsewhere(row: Row, item: Stored) -> bool:
+    parent = row.parent.item_id if row.parent else None
+    return (parent, row.position, row.priority) != (item.parent_id, item.position, item.priority)
 
 
 def _places(rows: Sequence[Row]) -> dict[str, list[Any]]:

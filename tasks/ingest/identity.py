@@ -44,6 +44,12 @@ class Stored:
     content_hash: str
     origin: str
     removed: bool
+    priority: int
+    body: str
+    line: int
+    depth: int
+    labels: dict[str, str] | None
+    needs: list[str]
     name: str = ""
 
     def __post_init__(self) -> None:

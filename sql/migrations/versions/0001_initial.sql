@@ -5,11 +5,12 @@ create extension if not exists vector;
 
 create table board (
   id           bigint generated always as identity primary key,
-  source       text not null unique,          -- absolute path, "stdin:<hash>", "webhook:<name>", "upload:<name>"
+  source       text not null unique,          -- absolute path, "git:<repository>:<path>", "github:<owner>/<name>", "stdin:<hash>"
   dialect      text not null,
   encoding     text not null,
   title        text not null default '',
   sha256       text not null,
+  revision     text,                          -- the commit that it was last read at, of a board in a git repository
   validation   jsonb,                         -- Great Expectations' result for the ingested table
   delta        jsonb,                         -- what its latest version changed: added, changed, moved, removed ...
   decomposed_sha256 text,                     -- the board version whose needs and recipes are in place
@@ -53,7 +54,7 @@ create table lease (
 create table item (
   id           bigint generated always as identity primary key,
   board_id     bigint not null references board on delete cascade,
-  parent_id    bigint references item on delete cascade,
+  parent_id    bigint,                        -- an item of this board; no reference: checking one a row is a fifth of an ingest
   key          uuid not null,                 -- stable identity within the board over re-ingests
   position     integer not null,
   status       smallint not null default 0,   -- models.enums.Status
@@ -91,6 +92,7 @@ create table item_source (
   complexity   smallint,                      -- 1 to 10 (tasks/decompose/complexity.py); null: not known, or plainly small
   removed_at   timestamptz                    -- no longer on the board; history kept, parent_id cleared
 );
+create index item_source_split on item_source (item_id) where origin = 'split'; -- each ingest looks for them
 create index item_source_removed on item_source (item_id) where removed_at is not null; -- lists leave them out
 
 create table need (
@@ -225,6 +227,15 @@ create table doc_sync (
   branch       text not null,
   last_commit  text not null,
   synced_at    timestamptz not null default now()
+);
+
+create table issue (
+  repository   text not null,                 -- "owner/name"
+  number       bigint not null,
+  updated_at   timestamptz not null,          -- GitHub's: an older state that arrives late changes nothing
+  removed      boolean not null default false,   -- deleted or transferred; kept, so that nothing late brings it back
+  fields       jsonb not null,                -- of its latest payload, as sources/github_issues.py reads them
+  primary key (repository, number)
 );
 
 create table delivery (
