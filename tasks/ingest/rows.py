@@ -68,10 +68,10 @@ def board_rows(board: ParsedBoard, bad: Collection[int] = ()) -> Rows:
     result = Rows()
     left_out = {id(board.items[number]) for number in bad}
     items = sorted(board.items, key=lambda item: (item.line, item.ordinal))
-    first = {item.line: item for item in items if item.ordinal == 0}
+    places = {(item.line, item.ordinal): item for item in items}
     kept = [item for item in items if id(item) not in left_out]
     rows: dict[int, Row] = {}  # by id() of the parsed item
-    for depth, item, parent in _by_depth(kept, first, left_out, result.findings):
+    for depth, item, parent in _by_depth(kept, places, left_out, result.findings):
         rows[id(item)] = _row(item, depth, rows[id(parent)] if parent is not None else None)
     for position, item in enumerate(kept, 1):
         rows[id(item)].position = position
@@ -109,7 +109,7 @@ def _plain(text: str) -> str:
 
 def _by_depth(
     kept: Sequence[ParsedItem],
-    first: dict[int, ParsedItem],
+    places: dict[tuple[int, int], ParsedItem],
     left_out: Collection[int],
     findings: list[Finding],
 ) -> list[tuple[int, ParsedItem, ParsedItem | None]]:
@@ -118,7 +118,7 @@ def _by_depth(
     for item in kept:
         if id(item) in found:
             continue
-        above = _parent(item, first, left_out)
+        above = _parent(item, places, left_out)
         known = found.get(id(above)) if above is not None else (-1, None)
         if (
             known is not None and known[0] < MAX_DEPTH
@@ -130,7 +130,7 @@ def _by_depth(
         at: ParsedItem | None = item
         while at is not None and id(at) not in found:
             on_path.add(id(at))
-            above = _parent(at, first, left_out)
+            above = _parent(at, places, left_out)
             if above is not None and id(above) in on_path:
                 message = f"{at.title[:60]!r} is its own ancestor; it was put at the top. Correct the board."
                 findings.append(Finding("parent_ring", Severity.WARNING, at.line, message))
@@ -150,17 +150,19 @@ def _by_depth(
     )
 
 
-def _parent(item: ParsedItem, first: dict[int, ParsedItem], left_out: Collection[int]) -> ParsedItem | None:
-    seen: set[int] = set()
-    line = item.parent_line
-    while line is not None and line not in seen:
-        seen.add(line)
-        parent = first.get(line)
+def _parent(
+    item: ParsedItem, places: dict[tuple[int, int], ParsedItem], left_out: Collection[int]
+) -> ParsedItem | None:
+    seen: set[tuple[int, int]] = set()
+    line, ordinal = item.parent_line, item.parent_ordinal
+    while line is not None and (line, ordinal) not in seen:
+        seen.add((line, ordinal))
+        parent = places.get((line, ordinal))
         if parent is None or parent is item:
             return None
         if id(parent) not in left_out:
             return parent
-        line = parent.parent_line
+        line, ordinal = parent.parent_line, parent.parent_ordinal
     return None
 
 
