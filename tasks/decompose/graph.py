@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
+from graphlib import CycleError, TopologicalSorter
 
 from models.board import Finding
 from models.enums import Declared, Severity
@@ -12,6 +13,7 @@ from models.errors import InputError
 
 MAX_EDGES = 2_000_000
 SHOWN = 12  # members of a ring that a message names
+FEW_PAIRS = 20_000  # up to here, seeing that there is no ring is cheaper than loading scipy
 
 
 @dataclass(slots=True, eq=False)
@@ -76,8 +78,11 @@ class Graph:
         return [node for node in self.nodes if not node.children]
 
 
-def build(nodes: Sequence[Node]) -> Graph:
-    """`nodes` in the board's order. Raises InputError when the needs come to more than MAX_EDGES edges."""
+def build(nodes: Sequence[Node], elsewhere: Collection[str] = ()) -> Graph:
+    """`nodes` in the board's order; `elsewhere` are ids of other boards, which may be needed too.
+
+    Raises InputError when the needs come to more than MAX_EDGES edges.
+    """
     graph = Graph(list(nodes))
     by_id = {node.id: node for node in nodes}
     for node in nodes:
@@ -86,7 +91,7 @@ def build(nodes: Sequence[Node]) -> Graph:
             node.parent.children.append(node)
     roots = [node for node in nodes if node.parent is None]
     walk = list(_walk(roots))
-    own = _own_needs(graph)
+    own = _own_needs(graph, elsewhere)
     for node, barriers in _barriers(roots, walk):
         own[node.id] += barriers
     owners: dict[tuple[int, int], Node] = {}
@@ -132,7 +137,7 @@ def _below(node: Node, other: Node) -> bool:
     return other.first <= node.first <= other.last
 
 
-def _own_needs(graph: Graph) -> dict[int, list[Node]]:
+def _own_needs(graph: Graph, elsewhere: Collection[str]) -> dict[int, list[Node]]:
     on_board = [node for node in graph.nodes if node.origin == "board"]
     by_reference: dict[str, Node] = {}
     for node in on_board:
@@ -143,6 +148,8 @@ def _own_needs(graph: Graph) -> dict[int, list[Node]]:
     for node in on_board:
         for reference in node.needs:
             need = by_reference.get(reference)
+            if need is None and reference in elsewhere:
+                continue
             if need is None:
                 message = (
                     f"{node.name} needs {reference[:80]!r}, which is not on this board; it does not wait for it. "
@@ -211,14 +218,28 @@ def _cut_rings(graph: Graph, by_id: dict[int, Node], owners: dict[tuple[int, int
 
 def _components(graph: Graph) -> dict[int, int]:
     """Strongly connected component of each item, over needs and from containers to their children."""
+    index = {node.id: number for number, node in enumerate(graph.nodes)}
+    pairs = [(index[item], index[need]) for item, need in graph.edges]
+    pairs += [(index[node.id], index[child.id]) for node in graph.nodes for child in node.children]
+    if len(pairs) <= FEW_PAIRS and _without_rings(pairs):
+        return index
+
     import numpy as np
     from scipy.sparse import csr_matrix  # type: ignore[import-untyped]
     from scipy.sparse.csgraph import connected_components  # type: ignore[import-untyped]
 
-    index = {node.id: number for number, node in enumerate(graph.nodes)}
-    pairs = [(index[item], index[need]) for item, need in graph.edges]
-    pairs += [(index[node.id], index[child.id]) for node in graph.nodes for child in node.children]
     rows, columns = np.array(pairs, dtype=np.int32).T
     matrix = csr_matrix((np.ones(len(pairs), dtype=np.int8), (rows, columns)), shape=(len(index), len(index)))
     _, labels = connected_components(matrix, directed=True, connection="strong")
     return {node.id: int(label) for node, label in zip(graph.nodes, labels, strict=True)}
+
+
+def _without_rings(pairs: Sequence[tuple[int, int]]) -> bool:
+    needs: dict[int, list[int]] = defaultdict(list)
+    for item, need in pairs:
+        needs[item].append(need)
+    try:
+        TopologicalSorter(needs).prepare()
+    except CycleError:
+        return False
+    return True

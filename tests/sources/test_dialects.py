@@ -101,7 +101,7 @@ class TestKanban:
         assert at(parsed, "open_parent_all_done") == [by_id(parsed, "HRB-2.GOV").line]
         assert at(parsed, "indent_jump") == [by_id(parsed, "HRB-1.1.1.1").line]
         assert at(parsed, "untyped_item") == [44]
-        assert at(parsed, "unknown_need") == [by_id(parsed, "HRB-2.2.2").line]
+        assert at(parsed, "unknown_dependency") == [by_id(parsed, "HRB-2.2.2").line]
 
     def test_details_become_labels_and_body(self) -> None:
         parsed = board("kanban_en.md")
