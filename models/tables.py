@@ -125,7 +125,14 @@ class Item(SQLModel, table=True):
 
     __table_args__ = (
         sa.UniqueConstraint("board_id", "key"),
-        sa.Index("item_ready", "recipe", "model", "priority", "id", postgresql_where=sa.text("ready")),
+        sa.Index(
+            "item_ready",
+            "recipe",
+            sa.text("coalesce(model, '')"),
+            "priority",
+            "id",
+            postgresql_where=sa.text("ready"),
+        ),
         sa.Index("item_ready_order", "priority", "id", postgresql_where=sa.text("ready")),
         sa.Index("item_parent", "parent_id", "id"),
         sa.Index("item_running", "lease", postgresql_where=sa.text("lease is not null")),

@@ -6,17 +6,19 @@
 -- group that ran last goes on, so that a model is not switched before its work is done. Claims nothing without a
 -- live lease. By array, not by a join: statistics may be older than a large ingest, and for what it believes to be one
 -- row the planner takes a nested loop over all ready items (30 times slower). `chosen` has the rows locked and checked.
+-- Recipe and model of the group are subqueries, not a join: the index item_ready then gives the items in their order,
+-- and no claim sorts all that are ready.
 with top as (
   select recipe, model, priority from item
    where ready and run_after <= now() and recipe = any(%(recipes)b::text[])
      and (backend is null or backend = %(backend)s)
      and (%(boards)b::bigint[] is null or board_id = any(%(boards)b::bigint[]))
    order by priority, id limit 1
-), head as (
+), head as materialized (
   select recipe, model from (
-    (select i.recipe, i.model, 0 as rank from item i, top
-      where i.ready and i.recipe = %(last_recipe)s and i.model is not distinct from %(last_model)s
-        and i.priority = top.priority and i.run_after <= now()
+    (select i.recipe, i.model, 0 as rank from item i
+      where i.ready and i.recipe = %(last_recipe)s and coalesce(i.model, '') = coalesce(%(last_model)s, '')
+        and i.priority = (select priority from top) and i.run_after <= now()
         and (i.backend is null or i.backend = %(backend)s)
         and (%(boards)b::bigint[] is null or i.board_id = any(%(boards)b::bigint[]))
       limit 1)
@@ -24,8 +26,9 @@ with top as (
     select recipe, model, 1 from top
   ) groups order by rank limit 1
 ), chosen as materialized (
-  select i.id from item i, head
-   where i.ready and i.run_after <= now() and i.recipe = head.recipe and i.model is not distinct from head.model
+  select i.id from item i
+   where i.ready and i.run_after <= now()
+     and i.recipe = (select recipe from head) and coalesce(i.model, '') = (select coalesce(model, '') from head)
      and (i.backend is null or i.backend = %(backend)s)
      and (%(boards)b::bigint[] is null or i.board_id = any(%(boards)b::bigint[]))
    order by i.priority, i.id limit %(size)s

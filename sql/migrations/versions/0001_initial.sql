@@ -71,7 +71,7 @@ create table item (
   rolled_of    bigint,                        -- which results that was asked for: penstock_parts when it became ready
   unique (board_id, key)
 ) with (fillfactor = 70);
-create index item_ready on item (recipe, model, priority, id) where ready;
+create index item_ready on item (recipe, coalesce(model, ''), priority, id) where ready;
 create index item_ready_order on item (priority, id) where ready;
 create index item_parent on item (parent_id, id); -- backwards it finds an open child at once: drains go by id
 create index item_running on item (lease) where lease is not null;
