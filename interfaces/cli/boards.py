@@ -1,0 +1,69 @@
+"""`penstock boards`: the boards that were read, what their latest version changed, and what their checks said."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from interfaces.cli.default import Listing
+from interfaces.cli.items import Boards
+
+app = typer.Typer(
+    cls=Listing,
+    help="The boards that were read: what is in them, what changed, findings and checks. "
+    "`penstock boards` alone lists.",
+)
+
+
+@app.command("list")
+def list_boards(
+    boards: Boards = None,
+    everything: Annotated[bool, typer.Option("--all", help="Also documents that have no items.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON array.")] = False,
+) -> None:
+    """List boards: items, findings, what the latest version changed, and whether its table passed the checks."""
+    import orjson
+
+    from interfaces.cli.board_views import board_table
+    from interfaces.cli.opening import opened
+    from interfaces.cli.render import console
+    from tasks.items import board_rows, matching
+
+    with opened() as (_, database), database.connect() as connection:
+        found = board_rows(connection, matching(connection, boards or []))
+    documents = 0 if everything else sum(not row.items for row in found)
+    rows = [row for row in found if row.items or everything]
+    if json:
+        shown = orjson.dumps([row.as_json() for row in rows], option=orjson.OPT_INDENT_2)
+        sys.stdout.write(shown.decode() + "\n")
+        return
+    if rows:
+        console().print(board_table(rows, console().width))
+    else:
+        console().print("No board was read yet. `penstock run PATH` reads boards.")
+    if documents:
+        are = "file without items is" if documents == 1 else "files without items are"
+        console().print(f"{documents} {are} knowledge; --all lists them too.", style="bright_black")
+
+
+@app.command()
+def show(
+    board: Annotated[str, typer.Argument(help="A board that was read: its path, or a part of it.")],
+    json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+) -> None:
+    """Show one board: its items by status, its latest change, all findings, and each check of its table."""
+    import orjson
+
+    from interfaces.cli.board_views import board_view
+    from interfaces.cli.opening import opened
+    from interfaces.cli.render import console
+    from tasks.items import board_case
+
+    with opened() as (_, database), database.connect() as connection:
+        case = board_case(connection, board)
+    if json:
+        sys.stdout.write(orjson.dumps(case.as_json(), option=orjson.OPT_INDENT_2).decode() + "\n")
+        return
+    console().print(board_view(case))
