@@ -44,6 +44,7 @@ class Verdict:
     text: str
     data: dict[str, Any] | None = None
     citations: tuple[dict[str, str], ...] = ()
+    repairs: tuple[str, ...] = ()  # what was put right to read the answer, in words; no failures
 
     @property
     def passed(self) -> bool:

@@ -371,6 +371,7 @@ class Drain:
                 f"The recipe {recipe.name} always asks a person; the answer passed every check."
                 if asks_person
                 else None,
+                _repairs(verdict),
                 text=verdict.text,
                 data=verdict.data,
                 citations=verdict.citations,
@@ -384,7 +385,7 @@ class Drain:
                 reply,
                 error_type,
                 "; ".join(failure.message for failure in verdict.failures),
-                [failure.as_json() for failure in verdict.failures],
+                [failure.as_json() for failure in verdict.failures] + _repairs(verdict),
                 text=verdict.text,
                 data=verdict.data,
                 citations=verdict.citations,
@@ -409,6 +410,14 @@ class Drain:
                 f"Write that recipe, or correct `fallback` in {recipe.path}."
             )
         return then
+
+
+def _repairs(verdict: Verdict) -> list[dict[str, Any]]:
+    """What was put right before the checks, beside them: no failure, so it has no error type."""
+    return [
+        {"layer": "shape", "check": "repaired", "error_type": None, "message": repair}
+        for repair in verdict.repairs
+    ]
 
 
 def _span(seconds: float) -> str:

@@ -87,7 +87,9 @@ class Store:
         async with self._lock, self._connection.transaction():
             cursor = await self._connection.execute(statement("execute.last_failures"), {"items": again})
             return {
-                item_id: "; ".join(check["message"] for check in checks or []) or error or error_type
+                item_id: "; ".join(check["message"] for check in checks or [] if check["error_type"])
+                or error
+                or error_type
                 for item_id, error_type, error, checks in await cursor.fetchall()
             }
 

@@ -13,7 +13,7 @@ from tasks.foreign import cut, storable
 from tasks.validate.engine import ENGINE, Engine
 from tasks.validate.grounding import check_grounding
 from tasks.validate.rules import Read, check_rules
-from tasks.validate.shape import check_shape
+from tasks.validate.shape import THOUGHTS, check_shape
 from tasks.validate.transport import check_echo, check_transport
 
 DEADLINE_SECONDS = 120.0
@@ -69,14 +69,16 @@ def _read(recipe: Recipe, row: AnswerRow) -> Read:
         if failure is not None:
             return Read(row, storable(text), None, (), (failure,))
         shaped = check_shape(recipe, text)
+        repairs = shaped.repairs if text == row.answer.text.strip() else (THOUGHTS, *shaped.repairs)
         failures: tuple[Failure, ...] = shaped.failures
         if failures:
-            return Read(row, shaped.text, shaped.data, (), failures)
+            return Read(row, shaped.text, shaped.data, (), failures, repairs)
         value: Any = shaped.text if shaped.data is None else shaped.data.get(recipe.header.text_field)
         if isinstance(value, str) and (echo := check_echo(value, row.question)) is not None:
             failures = (echo,)
         grounded = check_grounding(recipe.header.grounding, shaped.data, row.passages)
-        return Read(row, shaped.text, shaped.data, grounded.citations, (*failures, *grounded.failures))
+        failures = (*failures, *grounded.failures)
+        return Read(row, shaped.text, shaped.data, grounded.citations, failures, repairs)
     except Exception as error:  # noqa: BLE001 - one odd answer must not take the batch with it, nor pass
         message = f"The answer could not be checked: {type(error).__name__}: {cut(str(error), 200)}."
         crash = Failure("shape", "row", ErrorType.CHECK_CRASHED, message)
@@ -84,7 +86,8 @@ def _read(recipe: Recipe, row: AnswerRow) -> Read:
 
 
 def _verdict(read: Read, ruled: Sequence[Failure]) -> Verdict:
-    return Verdict(read.row.item_id, (*read.failures, *ruled), read.text, read.data, read.citations)
+    failures = (*read.failures, *ruled)
+    return Verdict(read.row.item_id, failures, read.text, read.data, read.citations, read.repairs)
 
 
 def _crashed(recipe: Recipe, rows: Sequence[AnswerRow], message: str) -> BatchVerdict:

@@ -29,6 +29,7 @@ class Read:
     data: dict[str, Any] | None
     citations: tuple[dict[str, str], ...]
     failures: tuple[Failure, ...]
+    repairs: tuple[str, ...] = ()
 
     def ok(self, *layers: str) -> bool:
         return not any(failure.layer in layers for failure in self.failures)

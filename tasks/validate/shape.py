@@ -20,6 +20,7 @@ from models.enums import ErrorType
 from models.recipe import Recipe
 from models.verdict import Failure
 from tasks.foreign import cut, is_storable
+from tasks.validate.repair import mended
 
 LAYER = "shape"
 MAX_STARTS = 64
@@ -29,6 +30,8 @@ MAX_PROBLEMS = 3
 _BLOCK = re.compile(
     r"^[ \t]*(```+|~~~+)[ \t]*(?:json5?|jsonc)?[ \t]*\n(.*?)^[ \t]*\1[ \t]*$", re.S | re.M | re.I
 )
+_KEY = re.compile(r'\{\s*"(?:[^"\\]|\\.)*"\s*:', re.S)
+_MARK = re.compile(r'"(?:[^"\\]|\\.)*"|["{}\[\]]', re.S)
 _THOUGHTS_END = re.compile(r"</(?:think|thinking|thought|reasoning)\s*>", re.IGNORECASE)
 
 
@@ -41,6 +44,15 @@ class Shaped:
     text: str  # what would become the result
     data: dict[str, Any] | None = None
     failures: tuple[Failure, ...] = ()
+    repairs: tuple[str, ...] = ()  # what was put right to read it, in words
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """The one JSON object of an answer, and what had to be done to find it."""
+
+    data: dict[str, Any]
+    repairs: tuple[str, ...] = ()
 
 
 def check_shape(recipe: Recipe, text: str) -> Shaped:
@@ -49,9 +61,10 @@ def check_shape(recipe: Recipe, text: str) -> Shaped:
     if schema is None:
         return Shaped(text)
     try:
-        data = extract_json(text)
+        read = read_json(text)
     except NotJson as error:
         return Shaped(text, None, (Failure(LAYER, "json", ErrorType.MALFORMED, str(error)),))
+    data = read.data
     problems = _problems(recipe.hash, schema, data)
     failures = tuple(Failure(LAYER, "schema", ErrorType.SCHEMA, problem) for problem in problems)
     result = result_text(data, recipe.header.text_field)
@@ -60,7 +73,7 @@ def check_shape(recipe: Recipe, text: str) -> Shaped:
         failures = (
             Failure(LAYER, "text_field", ErrorType.EMPTY, f"The field {name!r} of the answer is empty."),
         )
-    return Shaped(result, data, failures)
+    return Shaped(result, data, failures, read.repairs)
 
 
 def result_text(data: dict[str, Any], text_field: str) -> str:
@@ -72,33 +85,62 @@ def result_text(data: dict[str, Any], text_field: str) -> str:
     return yaml.safe_dump(shown, allow_unicode=True, sort_keys=False, width=110).strip()
 
 
+FENCE = "it was taken out of a code fence"
+THOUGHTS = "the thoughts before the answer were left out"
+PROSE = "it was taken out of the prose around it"
+
+
 def extract_json(text: str) -> dict[str, Any]:
+    """`read_json` without what was done to read it."""
+    return read_json(text).data
+
+
+def read_json(text: str) -> Read:
     """The one JSON object of the text: plain, in a code fence, after thoughts, or within prose.
 
-    Raises NotJson where there is none, or several different ones: guessing which was meant is no check. Repeated
-    keys, NaN and numbers beyond a double are no JSON.
+    Faults that can be read in one way only are put right (tasks/validate/repair.py). Raises NotJson where there is no
+    object, or several different ones, or one that was cut off: guessing which was meant is no check. Repeated keys, NaN
+    and numbers beyond a double are no JSON.
     """
     # Some servers cut the opening tag of the thoughts off, and leave the closing one.
     rest = _THOUGHTS_END.split(text)[-1].strip()
-    for candidate in (text.strip(), rest):
+    left_out = (THOUGHTS,) if rest != text.strip() else ()
+    for candidate, how in ((text.strip(), ()), (rest, left_out)):
         whole = _decode(candidate)
-        if isinstance(whole, dict):
-            return _certain([whole], text)
         if isinstance(whole, list):
             raise NotJson("The answer is a JSON list; one JSON object was asked for.")
-    blocks = [
-        found for block in _BLOCK.finditer(rest) if isinstance(found := _decode(block[2].strip()), dict)
-    ]
-    return _certain(blocks or _objects_within(rest), text)
+        if isinstance(whole, dict):
+            return _certain([Read(whole, how)], text)
+        if (found := _mend(candidate, 0, how)) is not None and found[1] == len(candidate):
+            return _certain([found[0]], text)
+    blocks = [read for block in _BLOCK.finditer(rest) if (read := _block(block[2].strip(), left_out))]
+    return _certain(blocks or _objects_within(rest, (*left_out, PROSE)), text)
 
 
-def _certain(found: list[dict[str, Any]], text: str) -> dict[str, Any]:
+def _block(text: str, how: tuple[str, ...]) -> Read | None:
+    found = _decode(text)
+    if isinstance(found, dict):
+        return Read(found, (*how, FENCE))
+    mended_ = _mend(text, 0, (*how, FENCE))
+    return mended_[0] if mended_ is not None and mended_[1] == len(text) else None
+
+
+def _mend(text: str, at: int, how: tuple[str, ...]) -> tuple[Read, int] | None:
+    """The object that begins there with its certain faults put right, and where it ends."""
+    found = mended(text, at)
+    if found is None:
+        return None
+    value = _decode(found[0])
+    return (Read(value, (*how, *found[2])), found[1]) if isinstance(value, dict) else None
+
+
+def _certain(found: list[Read], text: str) -> Read:
     if not found:
         raise NotJson("The answer has no JSON object in it; one was asked for.")
-    if any(other != found[0] for other in found[1:]):
+    if any(other.data != found[0].data for other in found[1:]):
         raise NotJson(f"The answer has {len(found)} different JSON objects; exactly one was asked for.")
     # The text itself was looked at before: only an escape can bring such a character in.
-    if "\\u" in text and not all(map(is_storable, _strings(found[0]))):
+    if "\\u" in text and not all(map(is_storable, _strings(found[0].data))):
         raise NotJson("The answer's JSON has NUL characters or broken Unicode, which can't be stored.")
     return found[0]
 
@@ -115,12 +157,13 @@ def _strings(value: Any) -> Iterator[str]:
             yield from _strings(member)
 
 
-def _objects_within(text: str) -> list[dict[str, Any]]:
+def _objects_within(text: str, how: tuple[str, ...]) -> list[Read]:
     """All outermost non-empty objects within prose.
 
     Raises NotJson where an object stands within something broken: it is a part, not the answer.
     """
     found = []
+    failed: list[int] = []
     depth = after = starts = 0
     at = text.find("{")
     while at >= 0:
@@ -128,19 +171,37 @@ def _objects_within(text: str) -> list[dict[str, Any]]:
         if starts > MAX_STARTS:
             raise NotJson(f"The answer has more than {MAX_STARTS} opening braces and no clear JSON object.")
         depth += _opened(text[after:at])
+        read: Read | None
         try:
             value, after = _DECODER.raw_decode(text, at)
+            read = Read(value, how)
         except (ValueError, RecursionError):
-            depth, after = depth + 1, at + 1
+            read, after = _mend(text, at, how) or (None, at + 1)
+        if read is None:
+            depth += 1
+            failed.append(at)
         else:
-            if value and depth > 0:
+            # Brackets within texts count for `depth`, too: only what ends is no answer that was cut off.
+            if read.data and (depth > 0 or any(_was_cut(text, start) for start in failed)):
                 raise NotJson(
                     "The answer's JSON is broken: an object stands within something that is no JSON."
                 )
-            if value:
-                found.append(value)
+            if read.data:
+                found.append(read)
         at = text.find("{", after)
     return found
+
+
+def _was_cut(text: str, start: int) -> bool:
+    """Does an object begin there, with its first key, that has no end?"""
+    if _KEY.match(text, start) is None:
+        return False
+    depth = 0
+    for mark in _MARK.finditer(text, start):
+        depth += (mark[0] in "{[") - (mark[0] in "}]")
+        if depth == 0 or mark[0] == '"':
+            return depth > 0
+    return True
 
 
 def _opened(prose: str) -> int:

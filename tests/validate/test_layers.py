@@ -13,7 +13,7 @@ from models.calls import ModelAnswer, Passage
 from models.enums import ErrorType
 from models.recipe import Grounding
 from tasks.validate.grounding import check_grounding
-from tasks.validate.shape import NotJson, extract_json, result_text
+from tasks.validate.shape import NotJson, extract_json, read_json, result_text
 from tasks.validate.transport import check_echo, check_transport, without_thoughts
 
 # transport
@@ -166,7 +166,17 @@ def test_examples_that_are_certain(text: str, value: dict[str, Any]) -> None:
         ('[{"answer": "a"}]', "a JSON list"),
         ('{"answer": "a"} or {"answer": "b"}', "2 different"),
         ('{"answer": "a", "answer": "b"}', "no JSON object"),
-        ('{"answer": "a", "citations": [{"cite": "c", "quote": "q"}],}', "is broken"),
+        ('{"answer": "a", "citations": [{"cite": "c", "quote": "q"},,],}', "is broken"),
+        ('{"answer": "a", "citations": [{"cite": "c", "quote": "q"}', "is broken"),
+        ('{"answer": "it was cut o', "no JSON object"),
+        ('{"answer": "a" "confidence": 1}', "no JSON object"),
+        ('{"answer": "he said "a" and left"}', "no JSON object"),
+        ('{"answer": "a,\n "confidence": 1}', "no JSON object"),
+        ('{"path": "C:\\docs"}', "no JSON object"),
+        ('{answer: "a"}', "no JSON object"),
+        ('{"answer": "a", // cut', "no JSON object"),
+        ('{,"answer": "a"}', "no JSON object"),
+        ('{"answer": [,]}', "no JSON object"),
         ("{'answer': 'a', 'citations': [{\"cite\": \"c\"}]}", "is broken"),
         ('{"answer": "a", "confidence": NaN}', "no JSON object"),
         ('{"answer": "a", "confidence": 1e999}', "no JSON object"),
@@ -181,6 +191,51 @@ def test_examples_that_are_certain(text: str, value: dict[str, Any]) -> None:
 def test_examples_that_are_not(text: str, said: str) -> None:
     with pytest.raises(NotJson, match=said):
         extract_json(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "repairs"),
+    [
+        ('{"answer": "a"}', {"answer": "a"}, []),
+        ('{"answer": ["a", "b",],}', {"answer": ["a", "b"]}, ["comma"]),
+        (
+            '```json\n{"a": 1, // one\n "b": True,}\n```',
+            {"a": 1, "b": True},
+            ["fence", "comments", "True", "comma"],
+        ),
+        ('Here: {"a": None /* empty */}. Good?', {"a": None}, ["prose", "True", "comments"]),
+        ('<think>{"a": 2}</think>{"a": "one\ntwo"}', {"a": "one\ntwo"}, ["thoughts", "line breaks"]),
+        ('{"a": "it\\\'s // no comment, True,]"}', {"a": "it's // no comment, True,]"}, ["apostrophes"]),
+        ('thoughts without a tag</think>\nSo: {"a": "b"}', {"a": "b"}, ["thoughts", "prose"]),
+    ],
+)
+def test_certain_faults_are_put_right_and_said(text: str, value: dict[str, Any], repairs: list[str]) -> None:
+    read = read_json(text)
+    assert read.data == value
+    assert len(read.repairs) == len(repairs), read.repairs
+    for word in repairs:
+        assert any(word in repair for repair in read.repairs), (word, read.repairs)
+
+
+@given(OBJECTS, st.data())
+def test_an_answer_that_was_cut_off_is_never_made_whole(value: dict[str, Any], data: st.DataObject) -> None:
+    """Wherever it was cut: a part of an answer that looks whole would be accepted."""
+    written = json.dumps(value)
+    cut = written[: data.draw(st.integers(0, len(written) - 1))]
+    with pytest.raises(NotJson):
+        read_json(cut)
+
+
+@given(OBJECTS, st.sampled_from([",\n", ", ", ","]))
+def test_commas_after_the_last_member_change_nothing(value: dict[str, Any], comma: str) -> None:
+    def written(part: Any) -> str:
+        if isinstance(part, dict) and part:
+            return "{" + comma.join(f"{json.dumps(k)}: {written(v)}" for k, v in part.items()) + comma + "}"
+        if isinstance(part, list) and part:
+            return "[" + comma.join(map(written, part)) + comma + "]"
+        return json.dumps(part)
+
+    assert read_json(written(value)).data == value
 
 
 def test_a_text_field_that_is_no_text_is_shown_as_yaml() -> None:
