@@ -91,7 +91,7 @@ class NotItem(NamedTuple):
     """A line that looks like a checkbox and is no item, and why."""
 
     line: int
-    # code, comment, quote, front_matter, legend, template, placeholder, empty, link, criterion, lost
+    # code, comment, quote, front_matter, legend, template, placeholder, empty, link, criterion, lost, text
     reason: str
 
 

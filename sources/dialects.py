@@ -11,13 +11,24 @@ from types import ModuleType
 from models.board import Finding, ParsedBoard
 from models.enums import Severity
 from models.errors import SourceError
-from sources import checklist, gfm, handoff, kanban, phase_plan, priority_todo
+from sources import (
+    backlog_md,
+    checklist,
+    gfm,
+    handoff,
+    kanban,
+    phase_plan,
+    priority_todo,
+    task_master,
+)
 from sources.document import Document, read_document
 from sources.reading import DEFAULT_MAX_BYTES, decode
 from sources.walk import Outline
 
 DOCUMENT = "document"
 """A text without items. It is knowledge, not work."""
+_SAY_WHY = (task_master.NAME,)
+"""Dialects that stay what they are without items, and say themselves why there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +44,19 @@ def _dialect(module: ModuleType) -> Dialect:
 
 DIALECTS: dict[str, Dialect] = {
     dialect.name: dialect
-    for dialect in map(_dialect, (kanban, phase_plan, priority_todo, handoff, checklist, gfm))
+    for dialect in map(
+        _dialect,
+        (
+            kanban,
+            phase_plan,
+            priority_todo,
+            handoff,
+            backlog_md,
+            task_master,
+            checklist,
+            gfm,
+        ),
+    )
 }
 
 
@@ -68,10 +91,10 @@ def parse(
         board.items = outline.items
         board.findings += outline.findings
         board.not_items = sorted(set(outline.not_items))
-        if outline.items or dialect:
+        if outline.items or dialect or chosen.name in _SAY_WHY:
             board.dialect = chosen.name
     board.findings += document.findings
-    if not board.items:
+    if not board.items and board.dialect not in _SAY_WHY:
         message = "no checkbox, [STATE] line or status table was found: the text is knowledge, not work."
         board.findings.append(Finding("no_items", Severity.INFO, 0, message))
     board.findings.sort(key=lambda finding: finding.line)

@@ -30,10 +30,9 @@ def settle(outline: Outline, *, by_id: bool = False) -> None:
         _parents_by_id(outline, first)
         _cut_cycles(outline)
     _depths(outline)
-    children = children_of(outline.items)
-    _parent_findings(outline, children)
+    _parent_findings(outline)
     if by_id:
-        _gates(outline, children)
+        _gates(outline, children_of(outline.items))
     _needs(outline, first)
 
 
@@ -133,19 +132,23 @@ def _cut_cycles(outline: Outline) -> None:
 
 
 def _depths(outline: Outline) -> None:
-    parents = {item.line: item.parent_line for item in outline.items if item.ordinal == 0}
-    depths: dict[int, int] = {}
+    parents = {(item.line, item.ordinal): _place_of_parent(item) for item in outline.items}
+    depths: dict[tuple[int, int], int] = {}
     for item in outline.items:
-        path: list[int] = []
-        line: int | None = item.line
-        while line is not None and line not in depths:
-            path.append(line)
-            line = parents.get(line)
-        depth = -1 if line is None else depths[line]
-        for line in reversed(path):
+        path: list[tuple[int, int]] = []
+        place: tuple[int, int] | None = (item.line, item.ordinal)
+        while place is not None and place not in depths:
+            path.append(place)
+            place = parents.get(place)
+        depth = -1 if place is None else depths[place]
+        for place in reversed(path):
             depth += 1
-            depths[line] = depth
-        item.depth = depths[item.line] + (1 if item.ordinal else 0)
+            depths[place] = depth
+        item.depth = depths[item.line, item.ordinal]
+
+
+def _place_of_parent(item: ParsedItem) -> tuple[int, int] | None:
+    return None if item.parent_line is None else (item.parent_line, item.parent_ordinal)
 
 
 def _indent_jumps(outline: Outline) -> None:
@@ -161,10 +164,13 @@ def _indent_jumps(outline: Outline) -> None:
             outline.find("indent_jump", Severity.INFO, line, message)
 
 
-def _parent_findings(outline: Outline, children: dict[int | None, list[ParsedItem]]) -> None:
+def _parent_findings(outline: Outline) -> None:
+    children: dict[tuple[int, int] | None, list[ParsedItem]] = defaultdict(list)
+    for item in outline.items:
+        children[_place_of_parent(item)].append(item)
     for parent in outline.items:
-        below = children.get(parent.line) if parent.explicit_status and parent.ordinal == 0 else None
-        below = [child for child in below or () if child.explicit_status and child is not parent]
+        below = children.get((parent.line, parent.ordinal)) if parent.explicit_status else None
+        below = [child for child in below or () if child.explicit_status]
         if not below:
             continue
         still_open = [child for child in below if child.status.is_open]
@@ -239,4 +245,4 @@ def _needs(outline: Outline, first: dict[str, ParsedItem]) -> None:
         for need in item.needs:
             if need not in first and need not in lines:
                 message = f"{name_of(item)} depends on {need}, which is not on this board. Correct the id."
-                outline.find("unknown_need", Severity.WARNING, item.line, message)
+                outline.find("unknown_dependency", Severity.WARNING, item.line, message)

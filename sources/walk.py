@@ -109,6 +109,14 @@ def mark_status(mark: str, *, bullet: bool) -> Declared | None:
     return state_of(inner) if bullet else None
 
 
+def is_checkbox(text: str) -> bool:
+    """Does a line without its indent look like a checkbox, whatever it turns out to be?"""
+    match = _ITEM.match(text)
+    if match is None:
+        return False
+    return bool(match["glyph"]) or mark_status(match["mark"], bullet=match["bullet"] is not None) is not None
+
+
 def references(text: str) -> list[str] | None:
     """The item ids in "PHC-1.2, #14 and 4.5.6a"; None when there is other text among them."""
     if not all(_BETWEEN.fullmatch(between) for between in _REFERENCE.split(text)):

@@ -1,0 +1,33 @@
+"""What looks like a checkbox and became no item, in the dialects that the walk does not read: accounted for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from models.board import NotItem
+from sources.document import Document
+from sources.vocabulary import GLYPHS
+from sources.walk import Outline, is_checkbox
+
+_BOX = re.compile(r"\[[ xX]\](?=\s*\w)")
+_ALONE = re.compile(r"\S{0,11}\s{0,8}\[[^\[\]]{0,24}\]\s*$")
+_SIGNS = frozenset(GLYPHS)
+
+
+def account(document: Document, outline: Outline, reasons: Mapping[int, str], otherwise: str) -> None:
+    """Give each line that looks like a checkbox, or has one in its text, and is no item its reason: that of
+    `reasons` (by line), else `otherwise` for a checkbox and "text" for a box in a sentence."""
+    known = {item.line for item in outline.items}
+    known.update(line for line, _ in outline.not_items)
+    for number, raw in enumerate(document.raw, 1):
+        if number in known or ("[" not in raw and _SIGNS.isdisjoint(raw)):
+            continue
+        text = raw.strip(" \t>")
+        if is_checkbox(text):
+            reason = "empty" if _ALONE.fullmatch(text) else otherwise
+        elif _BOX.search(raw):
+            reason = "text"
+        else:
+            continue
+        outline.not_items.append(NotItem(number, reasons.get(number, reason)))
