@@ -178,7 +178,7 @@ def _items(number: int, one: str, many: str) -> str:
 
 def place(review: OpenReview) -> str:
     """`plan.md:12`, relative to the working directory where it is below it."""
-    from tasks.report.places import shown
+    from tasks.places import shown
 
     return clean(f"{shown(review.source)}:{review.line}") if review.source else ""
 
