@@ -56,9 +56,9 @@ def decode(data: bytes, source: str, max_bytes: int = DEFAULT_MAX_BYTES) -> Deco
     if len(data) > max_bytes:
         raise too_large(source, len(data), max_bytes)
     findings: list[Finding] = []
-    encoding = next((name for mark, name in _MARKS if data.startswith(mark)), "utf-8")
+    encoding = declared_encoding(data)
     if encoding in ("utf-8", "utf-8-sig"):
-        _refuse_binary(data, source)
+        refuse_binary(data, source)
     try:
         text = data.decode(encoding)
     except UnicodeDecodeError as error:
@@ -79,6 +79,11 @@ def decode(data: bytes, source: str, max_bytes: int = DEFAULT_MAX_BYTES) -> Deco
     return Decoded(text, encoding, findings)
 
 
+def declared_encoding(head: bytes) -> str:
+    """What a byte order mark says of a text that begins so; UTF-8 without one."""
+    return next((name for mark, name in _MARKS if head.startswith(mark)), "utf-8")
+
+
 def too_large(source: str, size: int, limit: int) -> SourceError:
     return SourceError(
         f"{source}: {size:,} bytes or more, the limit is {limit:,}. "
@@ -86,7 +91,8 @@ def too_large(source: str, size: int, limit: int) -> SourceError:
     )
 
 
-def _refuse_binary(data: bytes, source: str) -> None:
+def refuse_binary(data: bytes, source: str) -> None:
+    """Raises SourceError when the first bytes are not those of a text."""
     head = data[:_SNIFF]
     control = len(head) - len(head.translate(None, _CONTROL))
     if b"\x00" in head or head.startswith(_MAGIC) or control * 20 > len(head):

@@ -10,10 +10,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain, islice
 
 from models.board import Finding, Mark, NotItem, ParsedItem
 from models.enums import Declared, Severity
-from sources.document import Document, heading_of, indent_of
+from sources.document import FRONT_MATTER_LINES, Document, front_matter, heading_of
+from sources.masking import Mask, indent_of
 from sources.naming import LEGEND, TEMPLATE
 from sources.reading import lost
 from sources.vocabulary import (
@@ -133,18 +135,21 @@ def walk(document: Document, grammar: Grammar) -> Outline:
     return walker.finish()
 
 
-def stream(lines: Iterable[str], grammar: Grammar | None = None) -> Iterator[ParsedItem]:
-    """The items of a plain list of any length, in its order; memory for one section, not for all of them.
+def stream(lines: Iterable[str]) -> Iterator[ParsedItem]:
+    """The items of a plain task list of any length, in its order; memory for a few of them, not for all.
 
-    `lines` come without line ends. Each item has its parent and depth by indent; what is found by comparing items
-    with one another (ids, gates, closed parents) needs the whole board, and so does code, which is not left out:
-    `sources.parse`.
+    `lines` come without line ends and without invisible characters. Each item has its mark, status, body, and its
+    parent and depth by indent. What is found by comparing items with one another (ids, gates, closed parents) needs
+    the whole board: `sources.parse`.
     """
-    walker = Walk(grammar or Grammar())
-    number = 0
-    for number, line in enumerate(lines, 1):
-        walker.feed(number, line, line, (), None)
-        if len(walker.outline.items) > _TAKEN and not walker.stack:
+    source = iter(lines)
+    first = list(islice(source, FRONT_MATTER_LINES))
+    skipped, _ = front_matter(first)
+    mask, walker = Mask(), Walk(Grammar())
+    for number, line in enumerate(chain(first[skipped:], source), skipped + 1):
+        live = mask.feed(number, line)
+        walker.feed(number, live, line, mask.comments.pop(number, ()), mask.masked.pop(number, None))
+        if len(walker.outline.items) > _TAKEN and walker.at_top:
             yield from walker.take()
     yield from walker.finish().items
 
@@ -194,12 +199,22 @@ class Walk:
         _drop_templates(self.outline)
         return self.outline
 
+    @property
+    def at_top(self) -> bool:
+        """Has the last item just begun a new tree? Then those before it are complete."""
+        return len(self.stack) == 1 and self.stack[0][1] is self.outline.items[-1]
+
     def take(self) -> list[ParsedItem]:
-        """The items so far, which are then forgotten."""
-        outline = self.finish()
-        taken = outline.items
-        self.outline = Outline(sections=[Section(s.line, s.level, s.title, 0) for s in outline.sections[-1:]])
-        return taken
+        """The items before the last one, which are forgotten here."""
+        outline, body = self.outline, self.bodies.pop(self.outline.items[-1].line, None)
+        last = outline.items.pop()
+        section = outline.sections[-1:]
+        self.finish()
+        self.outline = Outline(items=[last], indents={last.line: outline.indents[last.line]})
+        self.outline.sections = [Section(one.line, one.level, one.title, 0) for one in section]
+        if body is not None:
+            self.bodies[last.line] = body
+        return outline.items
 
     def _close_bodies(self) -> None:
         for item in self.outline.items:
@@ -264,9 +279,8 @@ class Walk:
         self.push(indent, item)
         if "P" in title and (priority := _INLINE_PRIORITY.search(title)):
             item.priority = int(priority[1])
-        if title[-1] in "])" or "—" in title or ";" in title or "," in title or "–" in title:
-            if needs := _NEEDS.search(title):
-                item.needs.extend(references(needs["ids"] or needs["more"]) or ())
+        if any(sign in title for sign in "([—–;,-") and (needs := _NEEDS.search(title)):
+            item.needs.extend(references(needs["ids"] or needs["more"]) or ())
         self.grammar.item(item, self.outline)
         return True
 
@@ -307,6 +321,7 @@ class Walk:
             stack.pop()
         if stack:
             item.parent_line = stack[-1][1].line
+            item.depth = len(stack)
         stack.append((indent, item))
         self.outline.items.append(item)
         self.outline.indents[item.line] = indent
@@ -424,9 +439,10 @@ def _drop_templates(outline: Outline) -> None:
             )
             outline.find("template_section", Severity.INFO, section.line, message)
     if len(keep) < len(outline.items):
-        kept = {item.line for item in keep}
+        depths: dict[int | None, int] = {None: -1}
         for item in keep:
-            item.parent_line = item.parent_line if item.parent_line in kept else None
+            item.parent_line = item.parent_line if item.parent_line in depths else None
+            item.depth = depths[item.line] = depths[item.parent_line] + 1
         outline.items = keep
 
 
