@@ -6,18 +6,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import psycopg
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run, task_run
+from psycopg.rows import TupleRow
 
 import sources
-from models.board import ParsedBoard
 from models.errors import SourceError
 from models.settings import Settings, settings
-from sql.connection import Database, database
+from sql.connection import database
 from sql.schema import prepare
 from tasks.ingest import ingest_board
+from tasks.ingest.origins import contents, dialect_of, keep_revision
 from tasks.remember import remember_board
 
 __all__ = ["ingest"]
@@ -40,7 +42,7 @@ def _task_name() -> str:
 
 @flow(name="ingest", flow_run_name=_flow_name)
 def ingest(board: str | list[str], dialect: str | None = None) -> dict[str, Any]:
-    """Read, parse and store boards (files, folders, globs, - for standard input), and remember their text.
+    """Read, parse and store boards (see sources.expand for what a path may be), and remember their text.
 
     What was ingested before and has not changed costs one look. A file of a folder that can't be read is said in
     `unreadable` and the rest goes on. Raises SourceError when nothing can be read. Returns
@@ -78,24 +80,20 @@ def store(origins: Sequence[sources.Origin], dialect: str | None) -> dict[str, A
         prepare(db)
         for origin in origins:
             try:
-                parsed = sources.parse(
-                    sources.read(origin, config.max_source_bytes),
-                    origin.name,
-                    dialect,
-                    config.max_source_bytes,
-                )
+                with db.connect() as connection:
+                    boards.append(_keep(connection, config, origin, dialect))
             except SourceError as error:
                 unreadable.append(str(error))
-                continue
-            boards.append(_keep(db, config, origin, parsed))
     return {"boards": boards, "unreadable": unreadable}
 
 
-def _keep(db: Database, config: Settings, origin: sources.Origin, parsed: ParsedBoard) -> dict[str, Any]:
-    # Two different inputs on standard input are two boards: one is no edit of the other.
-    source = str(origin.path.resolve()) if origin.path else f"stdin:{parsed.sha256[:12]}"
-    with db.connect() as connection:
-        delta = ingest_board(connection, parsed, source=source)
-        connection.commit()
-        remember_board(connection, delta.board_id, parsed)
+def _keep(
+    connection: psycopg.Connection[TupleRow], config: Settings, origin: sources.Origin, dialect: str | None
+) -> dict[str, Any]:
+    data = contents(connection, origin, config.max_source_bytes)
+    parsed = sources.parse(data, origin.name, dialect_of(origin, dialect), config.max_source_bytes)
+    delta = ingest_board(connection, parsed, source=origin.source(parsed.sha256))
+    keep_revision(connection, delta.board_id, origin.revision)
+    connection.commit()
+    remember_board(connection, delta.board_id, parsed)
     return delta.as_json()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 
 from rich.table import Table
@@ -17,6 +18,7 @@ from models.errors import BackendUnavailable
 from sql.statements import statement
 from tasks.decompose import decompose_board
 from tasks.ingest import ingest_board
+from tasks.ingest.origins import contents
 from tasks.recipes import load_recipes
 
 if TYPE_CHECKING:
@@ -35,9 +37,11 @@ def dry_run(config: Settings, paths: list[str], dialect: str | None) -> None:
         connection.transaction(force_rollback=True),
     ):
         boards: list[int] = []
-        for origin, board in boards_of(paths, config.max_source_bytes, dialect):
+        for origin, board in boards_of(
+            paths, config.max_source_bytes, dialect, partial(contents, connection)
+        ):
             console().print(board_tree(board))
-            source = str(origin.path.resolve()) if origin.path else f"stdin:{board.sha256[:12]}"
+            source = origin.source(board.sha256)
             boards.append(ingest_board(connection, board, source=source).board_id)
         for board_id in boards:
             for finding in decompose_board(connection, board_id, recipes).findings:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import sources
 from interfaces.cli.app import complain
@@ -16,8 +16,8 @@ def check_readable(paths: Sequence[str], max_bytes: int, dialect: str | None = N
     sources.parse(b"", "", dialect)
     problems: list[str] = []
     for origin in sources.expand(paths):
-        if origin is sources.STDIN:
-            return  # can be read only once
+        if origin is sources.STDIN or origin.github:
+            return  # can be read only once; is in the database
         try:
             sources.decode(sources.read(origin, max_bytes), origin.name, max_bytes)
         except SourceError as error:
@@ -28,20 +28,23 @@ def check_readable(paths: Sequence[str], max_bytes: int, dialect: str | None = N
 
 
 def boards_of(
-    paths: Sequence[str], max_bytes: int, dialect: str | None
+    paths: Sequence[str],
+    max_bytes: int,
+    dialect: str | None,
+    read: Callable[[sources.Origin, int], bytes] = sources.read,
 ) -> Iterator[tuple[sources.Origin, ParsedBoard]]:
-    """Each board that can be read; at the end a sentence for each that can't, or SourceError when none could."""
+    """Each board that `read` can read; at the end a sentence for each that can't, or SourceError when none could."""
     problems: list[str] = []
-    read = 0
+    any_read = False
     for origin in sources.expand(paths):
         try:
-            board = sources.parse(sources.read(origin, max_bytes), origin.name, dialect, max_bytes)
+            board = sources.parse(read(origin, max_bytes), origin.name, dialect, max_bytes)
         except SourceError as error:
             problems.append(str(error))
             continue
-        read += 1
+        any_read = True
         yield origin, board
-    if not read:
+    if not any_read:
         raise SourceError(" ".join(problems))
     for sentence in problems:
         complain(f"Not read: {sentence}")

@@ -43,7 +43,7 @@ def test_what_is_not_there_or_no_text_is_said_before_anything_starts(
     one_complaint(penstock(*command, "missing.md"), 2, "missing.md", "no such file")
     one_complaint(penstock(*command, "binary.md"), 2, "binary.md", "not a text file")
     one_complaint(penstock(*command, "huge.md"), 2, "huge.md", "104,857,600", "PENSTOCK_MAX_SOURCE_BYTES")
-    one_complaint(penstock(*command, "nothing"), 2, "no .markdown, .md, .txt file")
+    one_complaint(penstock(*command, "nothing"), 2, "no .markdown, .md, .org, .taskpaper, .todo, .txt file")
     one_complaint(penstock(*command, "*.nope"), 2, "no file matches")
     assert penstock.count("select count(*) from run") == runs
 

@@ -6,19 +6,25 @@ import io
 import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from models.errors import SourceError
 from sources import STDIN, Origin, expand, read
+
+Git = Callable[..., str]
 
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
     for name in (
         "b.md", "a.markdown", "c.txt", "image.png", "sub/d.MD", "sub/deep/e.md", ".hidden/f.md", ".g.md",
-        "node_modules/h.md", ".venv/i.md", "build/j.md", "sub/keep.md", "sub/draft.md",
+        "node_modules/h.md", ".venv/i.md", "build/j.md", "sub/keep.md", "sub/draft.md", "package.json",
     ):  # fmt: skip
         file = tmp_path / name
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -35,6 +41,128 @@ def test_folder(tree: Path) -> None:
     assert names(expand([str(tree)]), tree) == [
         "a.markdown", "b.md", "c.txt", "sub/d.MD", "sub/keep.md", "sub/deep/e.md",
     ]  # fmt: skip
+
+
+def test_what_other_tools_keep_is_found(tmp_path: Path) -> None:
+    boards = [
+        ".backlog/tasks/task-1.md", ".taskmaster/tasks/tasks.json", "a.org", "b.taskpaper", "c.TODO", "done.txt",
+        "backlog/tasks/task-2.md", "tasks.json", "todo.txt", "web/.taskmaster/tasks/tasks.json",
+    ]  # fmt: skip
+    others = [
+        ".taskmaster/tasks/task_001.md", ".taskmaster/docs/prd.md", ".vscode/tasks.json", "issues.json", "x.todo.bak",
+        "node_modules/a/.taskmaster/tasks/tasks.json",
+    ]  # fmt: skip
+    for name in (*boards, *others):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("x\n")
+    assert sorted(names(expand([str(tmp_path)]), tmp_path)) == sorted(boards)
+    (tmp_path / ".git").mkdir()
+    (tmp_path / ".gitignore").write_text("**/.taskmaster/tasks/\n")
+    assert {name for name in boards if ".taskmaster" in name}.isdisjoint(
+        names(expand([str(tmp_path)]), tmp_path)
+    )
+
+
+def test_info_exclude_counts_and_gitignore_has_the_last_word(tree: Path) -> None:
+    (tree / ".git/info").mkdir(parents=True)
+    (tree / ".git/info/exclude").write_text("keep.md\nc.txt\n")
+    (tree / "sub/.gitignore").write_text("!keep.md\n")
+    assert names(expand([str(tree)]), tree) == [
+        "a.markdown",
+        "b.md",
+        "sub/d.MD",
+        "sub/keep.md",
+        "sub/deep/e.md",
+    ]
+    assert names(expand([str(tree / "sub")]), tree)[:2] == ["sub/d.MD", "sub/keep.md"]
+
+
+def test_info_exclude_of_a_further_checkout(
+    repository: Callable[..., Path], git: Git, tmp_path: Path
+) -> None:
+    main = repository({"a.md": "- [ ] a\n", "b.md": "- [ ] b\n"})
+    git(main, "worktree", "add", "-q", str(tmp_path / "other"))
+    (main / ".git/info").mkdir(exist_ok=True)
+    (main / ".git/info/exclude").write_text("/b.md\n")
+    assert names(expand([str(tmp_path / "other")]), tmp_path / "other") == ["a.md"]
+
+
+NAMES = ["a", "b.md", "*", "*.md", "sub", "d?ep", "[ab]", "[!a]*", "x.md", "#x"]
+
+
+@given(
+    patterns=st.lists(
+        st.tuples(
+            st.sampled_from(["", "!", "/", "!/"]),
+            st.lists(st.sampled_from([*NAMES, "**"]), max_size=2).map(
+                lambda some: "".join(f"{n}/" for n in some)
+            ),
+            st.sampled_from(NAMES),  # pathspec reads a/**/ otherwise than git
+            st.sampled_from(["", "/"]),
+        ).map("".join),
+        max_size=4,
+    )
+)
+@settings(max_examples=150, deadline=None)
+def test_what_is_ignored_is_what_git_ignores(git: Git, patterns: list[str]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        files = ["b.md", "a/b.md", "a/x.md", "sub/b.md", "sub/deep/b.md", "sub/deep/x.md", "x.md"]
+        for name in files:
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / name).write_text("x\n")
+        git(root, "init", "-q")
+        (root / ".gitignore").write_text("\n".join(patterns) + "\n")
+        listed = git(root, "ls-files", "-o", "--exclude-standard", "--", "*.md").split()
+        found = [origin.path.relative_to(root).as_posix() for origin in expanded(root) if origin.path]
+        assert sorted(found) == sorted(listed)
+
+
+def expanded(root: Path) -> list[Origin]:
+    try:
+        return expand([str(root)])
+    except SourceError:
+        return []
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_folder_that_cannot_be_read_is_said_and_the_rest_goes_on(tree: Path) -> None:
+    (tree / "sub/deep").chmod(0)
+    *found, problem = expand([str(tree)])
+    (tree / "sub/deep").chmod(0o755)
+    assert "sub/keep.md" in names(found, tree)
+    with pytest.raises(SourceError, match=r"sub/deep: Permission denied\. Check the folder's permissions"):
+        read(problem)
+
+
+def test_a_folder_goes_away_during_the_search(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scandir = os.scandir
+
+    def gone(path: str) -> Iterator[os.DirEntry[str]]:
+        if path.endswith("deep"):
+            raise FileNotFoundError(2, "No such file or directory", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", gone)
+    *found, problem = expand([str(tree)])
+    assert "sub/keep.md" in names(found, tree)
+    with pytest.raises(SourceError, match=r"sub/deep: No such file or directory"):
+        read(problem)
+
+
+def test_a_name_that_is_no_utf_8_can_be_printed_and_stored(tmp_path: Path) -> None:
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.md")).write_text("- [ ] a\n")
+    (origin,) = expand([str(tmp_path)])
+    assert origin.name.endswith("caf\\xe9.md")
+    assert origin.source("").encode()
+    assert read(origin) == b"- [ ] a\n"
+
+
+def test_a_pointer_of_git_lfs_is_no_board(tmp_path: Path) -> None:
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:" + "a" * 64 + "\nsize 12345\n"
+    (tmp_path / "big.md").write_text(pointer)
+    with pytest.raises(SourceError, match=r"big\.md: a pointer of Git LFS.*git lfs pull"):
+        read(expand([str(tmp_path)])[0])
 
 
 def test_a_nearer_gitignore_has_the_last_word(tree: Path) -> None:
@@ -100,7 +228,9 @@ def test_what_is_not_there_is_one_sentence(given: list[str], message: str) -> No
 
 
 def test_a_folder_without_text(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match=r"has no \.markdown, \.md, \.txt file to read"):
+    with pytest.raises(
+        SourceError, match=r"has no \.markdown, \.md, \.org, \.taskpaper, \.todo, \.txt file to read"
+    ):
         expand([str(tmp_path)])
 
 

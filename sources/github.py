@@ -1,0 +1,203 @@
+"""What GitHub says of an issue, in the three forms it does: the REST API, a webhook's payload, `gh --json`. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from models.enums import Declared
+from sources.vocabulary import priority_of
+
+REMOVALS = frozenset({"deleted", "transferred"})
+"""Actions of the event `issues` after which the issue is no longer in its repository."""
+LONGEST_BODY = 262_144
+"""Characters read of a body. GitHub takes 65,536; another server may not count."""
+
+_CLOSED = {"not_planned": Declared.SKIPPED, "duplicate": Declared.SKIPPED}  # every other reason: done
+_STATUS_LABEL = re.compile(r"(?:(?:status|state)\s*[:/=]\s*)?(?P<words>.+)", re.IGNORECASE)
+_STATUSES = {
+    **dict.fromkeys(("blocked", "on hold", "waiting", "заблокировано"), Declared.BLOCKED),
+    **dict.fromkeys(
+        ("in progress", "wip", "doing", "started", "in review", "в работе"), Declared.IN_PROGRESS
+    ),
+}
+_PRIORITY_LABEL = re.compile(
+    r"(?P<level>P[0-4])|(?:priority|prio|приоритет)\s*[:/= -]\s*(?P<after>.+)|(?P<before>\S+) (?:priority|приоритет)",
+    re.IGNORECASE,
+)
+_REPOSITORY = re.compile(
+    r"https?://[^\s/]+/(?:api/v3/)?(?:repos/)?(?P<name>[\w.-]+/[\w.-]+)(?:/(?:issues|pull)/\d+)?/?", re.ASCII
+)
+_BETWEEN = re.compile(r"[\s\[\],]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Issue:
+    """What Penstock takes of an issue. `parent` None: it has none; `knows_parent` False: nothing is said of it."""
+
+    number: int
+    title: str
+    body: str = ""
+    closed: bool = False
+    reason: str = ""
+    labels: tuple[str, ...] = ()
+    assignees: tuple[str, ...] = ()
+    milestone: str = ""
+    type: str = ""
+    url: str = ""
+    updated_at: str = ""
+    parent: int | None = None
+    knows_parent: bool = False
+    sub_issues: tuple[int, ...] = ()
+    blocked_by: tuple[int, ...] = ()
+
+    @classmethod
+    def of(cls, data: Mapping[str, Any]) -> Issue | None:
+        """Read one as REST, webhooks or `gh --json` write it; None for what is no issue (a pull request is none)."""
+        number, state = data.get("number"), _text(data, "state").lower()
+        if type(number) is not int or not 0 < number < 2**53 or not isinstance(data.get("title"), str):
+            return None
+        if state not in ("open", "closed") or data.get("pull_request"):
+            return None
+        url = _text(data, "html_url", "url")
+        own = repository_of(_text(data, "repository_url") or url)
+        parents = _numbers([data["parent"]], own) if data.get("parent") else []
+        if parent_url := _text(data, "parent_issue_url"):
+            parents = _numbers([{"number": parent_url.rpartition("/")[2], "url": parent_url}], own)
+        return cls(
+            number=number,
+            title=" ".join(_text(data, "title").split()),
+            body=_text(data, "body").replace("\r\n", "\n").replace("\r", "\n")[:LONGEST_BODY],
+            closed=state == "closed",
+            reason=_text(data, "state_reason", "stateReason").lower(),
+            labels=_names(data.get("labels"), "name"),
+            assignees=_names(data.get("assignees"), "login"),
+            milestone=next(iter(_names([data.get("milestone")], "title")), ""),
+            type=next(iter(_names([data.get("type") or data.get("issueType")], "name")), ""),
+            url=url,
+            updated_at=_text(data, "updated_at", "updatedAt"),
+            parent=parents[0] if parents else None,
+            knows_parent="parent" in data or "parent_issue_url" in data,
+            sub_issues=tuple(_numbers(data.get("sub_issues") or data.get("subIssues"), own)),
+            blocked_by=tuple(_numbers(data.get("blocked_by") or data.get("blockedBy"), own)),
+        )
+
+    def fields(self) -> dict[str, Any]:
+        """It as JSON that `of` reads again. Without the time of its update: that alone changes no item. What nothing
+        was said of is left out, so that an earlier word on it stands."""
+        found: dict[str, Any] = {
+            "number": self.number,
+            "title": self.title,
+            "body": self.body,
+            "state": "closed" if self.closed else "open",
+            "state_reason": self.reason,
+            "labels": list(self.labels),
+            "assignees": list(self.assignees),
+            "milestone": self.milestone,
+            "type": self.type,
+            "html_url": self.url,
+        }
+        if self.knows_parent:
+            found["parent"] = self.parent
+        if self.sub_issues:
+            found["sub_issues"] = list(self.sub_issues)
+        if self.blocked_by:
+            found["blocked_by"] = list(self.blocked_by)
+        return found
+
+    @property
+    def id(self) -> str:
+        return f"#{self.number}"
+
+    @property
+    def repository(self) -> str:
+        return repository_of(self.url)
+
+    @property
+    def status(self) -> Declared:
+        if self.closed:
+            return _CLOSED.get(self.reason, Declared.DONE)
+        words = (_STATUS_LABEL.fullmatch(re.sub(r"[\s_-]+", " ", label.strip())) for label in self.labels)
+        found = {_STATUSES.get(match["words"].lower()) for match in words if match}
+        return next(
+            (each for each in (Declared.BLOCKED, Declared.IN_PROGRESS) if each in found), Declared.TODO
+        )
+
+    @property
+    def priority(self) -> int:
+        for label in self.labels:
+            if match := _PRIORITY_LABEL.fullmatch(label.strip()):
+                level = priority_of(match["level"] or match["after"] or match["before"])
+                if level is not None:
+                    return level
+        return 2
+
+
+def issue_of(data: Mapping[str, Any]) -> Issue | None:
+    """The issue that an object is, or that a webhook's payload is about."""
+    inner = data.get("issue")
+    return Issue.of(inner if isinstance(inner, dict) and "action" in data else data)
+
+
+def objects(lines: Sequence[str]) -> Iterator[tuple[int, dict[str, Any] | None]]:
+    """The objects of JSON lists, or one after the other, each with the line it begins on; None where the text is no
+    JSON any more. Lists may follow one another, as `gh api --paginate` writes them. Nothing for a text of another kind.
+    """
+    if not next((line for line in lines if line.strip()), "").lstrip().startswith(("[", "{")):
+        return
+    text = "\n".join(lines)
+    decoder = json.JSONDecoder()
+    line, counted, at, any_found = 1, 0, 0, False
+    while (begin := _BETWEEN.match(text, at)) is not None and begin.end() < len(text):
+        at = begin.end()
+        line, counted = line + text.count("\n", counted, at), at
+        try:
+            value, at = decoder.raw_decode(text, at)
+        except (ValueError, RecursionError):
+            if any_found:
+                yield line, None
+            return
+        if not isinstance(value, dict):
+            return
+        any_found = True
+        yield line, value
+
+
+def _text(data: Mapping[str, Any], *names: str) -> str:
+    return next((_plain(value) for name in names if isinstance(value := data.get(name), str)), "")
+
+
+def _plain(value: str) -> str:
+    """Without what JSON can say and neither UTF-8 nor Postgres can hold: lone surrogates, NUL."""
+    return value.replace("\0", "").encode("utf-8", "replace").decode()
+
+
+def _names(values: object, key: str) -> tuple[str, ...]:
+    """Names out of a list of names or of objects that have one."""
+    if not isinstance(values, list):
+        return ()
+    found = (value.get(key) if isinstance(value, dict) else value for value in values)
+    return tuple(_plain(name) for name in found if isinstance(name, str) and name)
+
+
+def _numbers(values: object, repository: str) -> list[int]:
+    """Numbers of issues of this repository out of a list, or a page of GraphQL, of numbers or issues."""
+    if isinstance(values, dict):
+        values = values.get("nodes")
+    found: list[int] = []
+    for value in values if isinstance(values, list) else ():
+        url = _text(value, "html_url", "url") if isinstance(value, dict) else ""
+        number = value.get("number") if isinstance(value, dict) else value
+        if isinstance(number, str) and number.isdecimal() and len(number) < 16:
+            number = int(number)
+        if type(number) is int and number > 0 and repository_of(url).lower() in ("", repository.lower()):
+            found.append(number)
+    return found
+
+
+def repository_of(url: str) -> str:
+    match = _REPOSITORY.fullmatch(url)
+    return match["name"] if match else ""
