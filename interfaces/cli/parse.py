@@ -9,7 +9,10 @@ import typer
 
 
 def parse(
-    paths: Annotated[list[str], typer.Argument(help="Files, folders, globs, or - for standard input.")],
+    paths: Annotated[
+        list[str],
+        typer.Argument(help="Files, folders, globs, FOLDER@REV:PATH in git, or - for standard input."),
+    ],
     json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object per file, one per line.")
     ] = False,

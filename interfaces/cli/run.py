@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
-Paths = Annotated[list[str], typer.Argument(help="Files, folders, globs, or - for standard input.")]
+Paths = Annotated[
+    list[str], typer.Argument(help="Files, folders, globs, FOLDER@REV:PATH in git, or - for standard input.")
+]
 Backend = Annotated[
     str | None,
     typer.Option(help="auto, ollama, openai, mlx, extractive ...; without it, the setting (auto)."),
@@ -144,7 +146,13 @@ def _pipeline(
                 try:
                     with RunProgress(database, run_id):
                         flow = pipeline(
-                            paths, dialect, backend, str(out), pools=pools, write_back=write_back, run_id=run_id
+                            paths,
+                            dialect,
+                            backend,
+                            str(out),
+                            pools=pools,
+                            write_back=write_back,
+                            run_id=run_id,
                         )
                         run_flow(flow, prefect, database)
                 except BaseException as error:
