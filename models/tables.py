@@ -76,6 +76,17 @@ class Board(SQLModel, table=True):
     delta: dict[str, Any] | None = _json()
     decomposed_sha256: str | None = _text(nullable=True)
     remembered_sha256: str | None = _text(nullable=True)
+    folder: str | None = Field(
+        default=None,
+        sa_column=sa.Column(
+            sa.Text,
+            sa.Computed(
+                "case when source !~ '^(stdin|github):'::text then \"substring\"(source, '^.*[/:]'::text)"
+                " else null::text end",
+                persisted=True,
+            ),
+        ),
+    )
     approve_plans: bool = _flag()
     ingested_at: datetime = _when(now=True)
 
@@ -161,6 +172,11 @@ class ItemSource(SQLModel, table=True):
 
     __tablename__ = "item_source"
     __table_args__ = (
+        sa.Index(
+            "item_source_ext_id",
+            sa.text("lower(ext_id)"),
+            postgresql_where=sa.text("ext_id is not null and removed_at is null"),
+        ),
         sa.Index("item_source_split", "item_id", postgresql_where=sa.text("origin = 'split'")),
         sa.Index("item_source_removed", "item_id", postgresql_where=sa.text("removed_at is not null")),
     )
@@ -195,6 +211,69 @@ class Need(SQLModel, table=True):
     needs_id: int = Field(
         sa_column=sa.Column(sa.BigInteger, sa.ForeignKey("item.id", ondelete="CASCADE"), primary_key=True)
     )
+
+
+class Wanted(SQLModel, table=True):
+    """An id that an item needs and its own board has not. Owned by tasks/decompose."""
+
+    __table_args__ = (
+        sa.Index("wanted_board", "board_id"),
+        sa.Index("wanted_reference", "folder", "reference"),
+        sa.Index("wanted_needs", "needs_id"),
+    )
+    id: int | None = _identity()
+    board_id: int = _reference("board.id", ondelete="CASCADE")
+    folder: str = _text()
+    item_id: int = _reference("item.id", ondelete="CASCADE")
+    reference: str = _text()
+    needs_id: int | None = _reference("item.id", nullable=True, ondelete="CASCADE")
+
+
+class BoardLink(SQLModel, table=True):
+    """Items of `item_board` need items of `needs_board`. Owned by tasks/decompose."""
+
+    __tablename__ = "board_link"
+    __table_args__ = (sa.Index("board_link_needs", "needs_board"),)
+    item_board: int = Field(
+        sa_column=sa.Column(sa.BigInteger, sa.ForeignKey("board.id", ondelete="CASCADE"), primary_key=True)
+    )
+    needs_board: int = Field(
+        sa_column=sa.Column(sa.BigInteger, sa.ForeignKey("board.id", ondelete="CASCADE"), primary_key=True)
+    )
+    ring: bool = _flag()
+
+
+class LookAgain(SQLModel, table=True):
+    """A board to decompose again though it did not change. Owned by tasks/decompose."""
+
+    __tablename__ = "look_again"
+    __table_args__ = (sa.Index("look_again_board", "board_id"),)
+    id: int | None = _identity()
+    board_id: int = _reference("board.id", ondelete="CASCADE")
+
+
+class WorkKey(SQLModel, table=True):
+    """Which item does a work; another that would do the same is refused. Owned by tasks/decompose."""
+
+    __tablename__ = "work_key"
+    __table_args__ = (sa.Index("work_key_item", "item_id"),)
+    fingerprint: uuid.UUID = Field(sa_column=sa.Column(sa.Uuid, primary_key=True))
+    item_id: int = _number(sa.BigInteger)
+    claimed_at: datetime = _when(now=True)
+
+
+class Duplicate(SQLModel, table=True):
+    """An item that is not run, because another does the same work. Owned by tasks/decompose."""
+
+    __table_args__ = (
+        sa.Index("duplicate_fingerprint", "fingerprint"),
+        sa.Index("duplicate_original", "original_id"),
+    )
+    item_id: int = Field(
+        sa_column=sa.Column(sa.BigInteger, sa.ForeignKey("item.id", ondelete="CASCADE"), primary_key=True)
+    )
+    fingerprint: uuid.UUID = Field(sa_column=sa.Column(sa.Uuid, nullable=False))
+    original_id: int = _reference("item.id", ondelete="CASCADE")
 
 
 class FindingRow(SQLModel, table=True):

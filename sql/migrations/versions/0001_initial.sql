@@ -15,6 +15,8 @@ create table board (
   delta        jsonb,                         -- what its latest version changed: added, changed, moved, removed ...
   decomposed_sha256 text,                     -- the board version whose needs and recipes are in place
   remembered_sha256 text,                     -- the board version that is in memory
+  folder       text generated always as       -- ids that are needed are looked for on its boards; null: on the board alone
+    (case when source !~ '^(stdin|github):' then substring(source from '^.*[/:]') end) stored,
   approve_plans boolean not null default false, -- a split waits for a person before any of its parts runs
   ingested_at  timestamptz not null default now()
 );
@@ -92,6 +94,7 @@ create table item_source (
   complexity   smallint,                      -- 1 to 10 (tasks/decompose/complexity.py); null: not known, or plainly small
   removed_at   timestamptz                    -- no longer on the board; history kept, parent_id cleared
 );
+create index item_source_ext_id on item_source (lower(ext_id)) where ext_id is not null and removed_at is null;
 create index item_source_split on item_source (item_id) where origin = 'split'; -- each ingest looks for them
 create index item_source_removed on item_source (item_id) where removed_at is not null; -- lists leave them out
 
@@ -101,6 +104,55 @@ create table need (
   primary key (item_id, needs_id)
 );
 create index need_needs on need (needs_id);
+
+-- Ids that items need and their own board has not: looked for on the boards of the folder, anew when one changes.
+create table wanted (
+  id           bigint generated always as identity primary key,
+  board_id     bigint not null references board on delete cascade,
+  folder       text not null,
+  item_id      bigint not null references item on delete cascade,
+  reference    text not null,                 -- lower case
+  needs_id     bigint references item on delete cascade -- null: no board of the folder has it
+);
+create index wanted_board on wanted (board_id);
+create index wanted_reference on wanted (folder, reference);
+create index wanted_needs on wanted (needs_id);
+
+-- Items of one board need items of another. Whoever moves the frontier of a board holds those of the boards that need
+-- it, too. A new row is written under the exclusive lock penstock_lock_links, so that nobody moves on without it.
+create table board_link (
+  item_board   bigint not null references board on delete cascade,
+  needs_board  bigint not null references board on delete cascade,
+  ring         boolean not null default false, -- a need was cut to open a ring: looked at again when another board changes
+  primary key (item_board, needs_board)
+);
+create index board_link_needs on board_link (needs_board);
+
+-- Boards to decompose again though they did not change: something on another board did. Rows are only added, and
+-- taken by whoever decomposes the board, so that nobody waits for anybody.
+create table look_again (
+  id           bigint generated always as identity primary key,
+  board_id     bigint not null references board on delete cascade
+);
+create index look_again_board on look_again (board_id);
+
+-- Which item does a work. The primary key is what refuses duplicates, whoever comes at the same time. No reference to
+-- the item: checking one a row costs more than the row; who is gone owns nothing.
+create table work_key (
+  fingerprint  uuid primary key,              -- of recipe, title, body and the titles above (tasks/decompose/duplicates.py)
+  item_id      bigint not null,
+  claimed_at   timestamptz not null default now()
+);
+create index work_key_item on work_key (item_id);
+
+-- Items that are not run, because another does the same work.
+create table duplicate (
+  item_id      bigint primary key references item on delete cascade,
+  fingerprint  uuid not null,
+  original_id  bigint not null references item on delete cascade
+);
+create index duplicate_fingerprint on duplicate (fingerprint);
+create index duplicate_original on duplicate (original_id);
 
 create table finding (
   id           bigint generated always as identity primary key,
@@ -246,7 +298,7 @@ create table delivery (
   received_at  timestamptz not null default now()
 );
 
--- The frontier. Only these two functions turn pending into ready and finish containers. Both hold the board's
+-- The frontier. Only these functions turn pending into ready and finish containers. They hold the board's
 -- advisory lock to the end of the transaction, so that of two drains which settle siblings at the same time the
 -- second sees what the first did (this needs read committed); call them last, right before commit. They never
 -- wait for a row while they hold it: whoever has a pending item locked calls penstock_advance_board before its own
@@ -259,6 +311,44 @@ create table delivery (
 create function penstock_lock_frontier(board bigint) returns void language sql as
 $$ select pg_advisory_xact_lock(hashtextextended('penstock.frontier', board)) $$;
 
+-- For whoever adds a row to board_link: waits until nobody moves a frontier, and nobody does before the commit.
+create function penstock_lock_links() returns void language sql as
+$$ select pg_advisory_xact_lock(hashtextextended('penstock.links', 0)) $$;
+
+-- The frontiers of these boards and of all whose items need theirs, in one order for everybody; gives their ids. An
+-- item that waits for items of two boards is so never missed by both: each holds the frontier of the item's board.
+create function penstock_lock_frontiers(boards bigint[]) returns bigint[] language plpgsql as $$
+declare
+  b bigint;
+  linked bigint[];
+begin
+  perform pg_advisory_xact_lock_shared(hashtextextended('penstock.links', 0));
+  select array_agg(id order by id) into linked
+    from (select unnest(boards) as id union select item_board from board_link where needs_board = any(boards)) l;
+  foreach b in array coalesce(linked, '{}') loop
+    perform penstock_lock_frontier(b);
+  end loop;
+  return coalesce(linked, '{}');
+end $$;
+
+-- These items no longer do their work: whoever was refused for it is looked at again. In the order of fingerprints, as
+-- they are claimed.
+create function penstock_release_work(items bigint[]) returns void language plpgsql as $$
+declare
+  freed uuid[];
+begin
+  with mine as materialized (
+    select fingerprint from work_key where item_id = any(items) order by fingerprint for update
+  ), gone as (
+    delete from work_key k using mine where k.fingerprint = mine.fingerprint returning k.fingerprint
+  )
+  select array_agg(fingerprint) into freed from gone;
+  if freed is not null then  -- a statement of its own: it sees who was refused while this waited for the key
+    insert into look_again (board_id)
+    select distinct i.board_id from duplicate d join item i on i.id = d.item_id where d.fingerprint = any(freed);
+  end if;
+end $$;
+
 -- Which results a container's synthesis is made from, as one number; null where no part has a result.
 create function penstock_parts(container bigint) returns bigint language sql stable as
 $$ select hashtextextended(string_agg(r.id::text, ',' order by r.id), 0)
@@ -269,16 +359,13 @@ $$ select hashtextextended(string_agg(r.id::text, ',' order by r.id), 0)
 -- settled, upwards; make ready what waited only for any of these. Returns how many items became ready.
 create function penstock_advance(changed bigint[]) returns integer language plpgsql as $$
 declare
-  b bigint;
   level bigint[] := changed;
   touched bigint[] := changed;
   syntheses integer := 0;
   started integer;
   promoted integer;
 begin
-  for b in select distinct board_id from item where id = any(changed) order by board_id loop
-    perform penstock_lock_frontier(b);
-  end loop;
+  perform penstock_lock_frontiers(array(select distinct board_id from item where id = any(changed)));
 
   while cardinality(level) > 0 loop
     with parents as materialized (
@@ -326,15 +413,17 @@ end $$;
 
 -- The same for a whole board, and in both directions: a container with an open child is open again, a ready item
 -- that lacks something waits again, a synthesis of results that were replaced is made anew (whoever works on the old
--- one loses it). For whoever changed a board's structure. Returns how many items became ready.
+-- one loses it), and whatever waits for it on other boards follows. For whoever changed a board's structure. Returns how
+-- many items became ready.
 create function penstock_advance_board(board bigint) returns integer language plpgsql as $$
 declare
+  boards bigint[];
   moved integer;
   started integer;
   syntheses integer := 0;
   promoted integer;
 begin
-  perform penstock_lock_frontier(board);
+  boards := penstock_lock_frontiers(array[board]);
   loop
     with rollup as materialized (
       select parent_id,
@@ -379,7 +468,7 @@ begin
            (select x.id from need n join item x on x.id = n.needs_id
              where n.item_id = i.id and x.status not in (4, 6, 7) order by n.needs_id desc limit 1) is null as free
       from item i
-     where i.board_id = board and i.status in (0, 1) and i.recipe is not null
+     where i.board_id = any(boards) and i.status in (0, 1) and i.recipe is not null
   ), due as materialized (
     select i.id, l.free from looked_at l join item i using (id)
      where (l.status = 0) = l.free and i.status = l.status
