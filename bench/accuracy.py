@@ -18,6 +18,8 @@ from typing import Any
 from bench.harness import Figure, told
 from models.board import ParsedBoard
 from sources import parse
+from sources.document import visible
+from sources.walk import is_checkbox
 
 CORPUS = Path(__file__).parents[1] / "tests" / "corpus"
 LABELS = ".labels.json"
@@ -100,8 +102,10 @@ def compare(score: Score, place: str, board: ParsedBoard, labels: dict[str, Any]
             if "id" in label and label["id"] != item.ext_id:
                 wrong(key[0], f"has the id {label['id']!r}, read as {item.ext_id!r}")
     accounted = {line for line, _ in board.not_items}
+    lines = board.text.split("\n")
     for line in labels.get("not_items", ()):
-        if line not in accounted and (line, 0) not in found:
+        looks = is_checkbox(visible(lines[line - 1]).strip().lstrip("> \t"))
+        if looks and line not in accounted and (line, 0) not in found:
             wrong(line, "looks like a checkbox, is no item, and is not accounted for")
     reported = Counter(f"{finding.code}:{finding.line}" for finding in board.findings)
     for finding in labels.get("findings", ()):
