@@ -24,6 +24,7 @@ FRONT_MATTER_LINES = 200
 class Row:
     line: int
     cells: list[str]
+    spans: list[tuple[int, int]] = field(default_factory=list)  # of each cell's text; none for cells made up
 
 
 @dataclass(slots=True)

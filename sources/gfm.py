@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import re
 
+from models.board import ParsedItem
 from sources.document import Document
 from sources.structure import settle
 from sources.walk import Grammar, Outline, walk
 
 NAME = "gfm"
 
+_KEYED = re.compile(
+    r"\[?(?P<id>[A-ZА-Я][A-ZА-Я0-9]{1,9}-\d{1,6})\]?(?:\([^()\s]{1,300}\))?\s*(?:[:：—–-]\s+|\s)(?P<title>\S.*)",
+    re.DOTALL,
+)
 CHECKBOX = re.compile(r"^[^\S\n]*(?:(?:[-*+•]|\d{1,9}[.)])\s+)?\[[^\[\]\n]?\]\s+\S", re.MULTILINE)
 
 
@@ -18,9 +23,20 @@ def score(document: Document) -> float:
 
 
 def parse(document: Document) -> Outline:
-    outline = walk(document, Grammar())
+    outline = walk(document, _TaskList())
     for item in outline.items:
         if item.title.startswith("**") and item.title.endswith("**") and item.title.count("**") == 2:
             item.title = item.title[2:-2].strip() or item.title
     settle(outline)
     return outline
+
+
+class _TaskList(Grammar):
+    def item(self, item: ParsedItem, outline: Outline) -> None:
+        take_key(item)
+
+
+def take_key(item: ParsedItem) -> None:
+    """ "PROJ-12: text" and "[PROJ-12](url) text" carry the id of a tracker."""
+    if item.ext_id is None and (match := _KEYED.match(item.title)):
+        item.ext_id, item.title = match["id"], match["title"].strip()

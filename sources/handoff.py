@@ -13,6 +13,16 @@ from models.board import ParsedItem
 from models.enums import Declared, Severity
 from sources.document import Document, Row, Table, heading_of
 from sources.issues import read_issues
+from sources.naming import (
+    ALL_WORDS,
+    COUNTED_WORDS,
+    ISSUE_COLUMN,
+    NEXT_STEP,
+    NEXT_STEP_HEADING,
+    PHASE_COLUMN,
+    PHASE_SIGNS,
+    PHASE_WORDS,
+)
 from sources.structure import settle
 from sources.tables import plain, read_tables, status_column, work_items
 from sources.vocabulary import status_of
@@ -20,35 +30,35 @@ from sources.walk import Grammar, Outline, walk
 
 NAME = "handoff"
 
-_ISSUES = re.compile(r"#?\s*(?:issues?|задач[аи]|тикеты?|tickets?)", re.IGNORECASE)
-_PHASE = re.compile(r"(?:phase|фаза|этап|stage|track|трек|milestone|веха)", re.IGNORECASE)
-_HEADING = re.compile(r"\W*(?:(?:следующий\s+шаг|next\s+step)\b)", re.IGNORECASE)
+_HEADING = re.compile(rf"\W*(?:{NEXT_STEP})(?!\w)", re.IGNORECASE)
 _LEAD = re.compile(
-    r"[*_]*(?:следующий\s+шаг|next\s+step)\b\s*(?:\([^()]{0,80}\))?\s*:?[*_]*\s*:?\s*(?P<rest>.*)",
+    rf"[*_]*(?:{NEXT_STEP})(?!\w)\s*(?:[(（][^()（）]{{0,80}}[)）])?\s*[:：]?[*_]*\s*[:：]?\s*(?P<rest>.*)",
     re.IGNORECASE,
 )
-_HAS_HEADING = re.compile(
-    r"^ {0,3}#{1,6}[^\S\n]\W{0,20}(?:следующий\s+шаг|next\s+step)\b", re.MULTILINE | re.IGNORECASE
-)
-_HAS_TABLE = re.compile(
-    r"^\|[^\n]{0,200}\|[^\S\n]*#?[^\S\n]*(?:issues?|тикеты)[^\S\n]*\||^\|[^\S\n]*#[^\S\n]*issue[^\S\n]*\|",
-    re.MULTILINE | re.IGNORECASE,
-)
 _NOTE = re.compile(r"[*_]\(.*\)[*_]$")
-_ALTERNATIVES = re.compile(r"\b(?:либо|или|either|or|на выбор|to choose from|one of)\b", re.IGNORECASE)
+_ALTERNATIVES = re.compile(
+    r"\b(?:либо|или|either|or|на выбор|to choose from|one of|або|чи|на вибір|entweder|oder|zur wahl|ou bien|ou|au choix|"
+    r"o bien|a elegir|à escolha|oppure|a scelta|hetzij|naar keuze|albo|lub|do wyboru|veya|ya da)\b|"
+    r"或者|或是|还是|二选一|または|もしくは|あるいは|또는|혹은",
+    re.IGNORECASE,
+)
 _SAID = re.compile(r"#(?P<number>\d{1,7})\*{0,2}\s+(?P<words>[^\W\d_]+(?:\s+[^\W\d_]+){0,2})")
 _SENTENCE = re.compile(r"(?<=[.!?;])\s+")
 _COUNT = re.compile(
-    r"(?:(?<![\w#~–—.-])(?P<count>\d{1,4})\s+(?:задач|issue|task|weakness|слабост|проблем|замечани|finding|bug|баг|пункт|"
-    r"item|тикет|ticket)|\b(?:все|всех|all)\s+(?P<every>\d{1,4})\b)",
+    rf"(?:(?<![\w#~–—.-])(?P<count>\d{{1,4}})\s*(?:{COUNTED_WORDS})"
+    rf"|(?:\b(?:{ALL_WORDS})|全部|所有|すべて|全て|모든)\s*(?P<every>\d{{1,4}})(?!\d))",
     re.IGNORECASE,
 )
-_NAME = re.compile(r"(?:(?:phase|фаза|этап|stage)\s+)?(?P<id>[\w.]{1,12})\s*[·—–:|-]\s*\S", re.IGNORECASE)
+_IN_BRACKETS = re.compile(rf"[(（]\s*(?P<count>\d{{1,4}})\s*(?:{COUNTED_WORDS})", re.IGNORECASE)
+_NAME = re.compile(
+    rf"(?:(?:{PHASE_WORDS})\s+)?(?P<id>(?:{PHASE_SIGNS})?\s?[\w.]{{1,12}})\s*[·—–:：|-]\s*\S", re.IGNORECASE
+)
 _COMMA = re.compile(r",\s*(?![^()]*\))")
 
 
 def score(document: Document) -> float:
-    step, table = _HAS_HEADING.search(document.text), _HAS_TABLE.search(document.text)
+    step = NEXT_STEP_HEADING.search(document.text) is not None
+    table = "#" in document.text and any(_issue_column(table) is not None for table in read_tables(document))
     return 0.92 if step and table else 0.7 if step or table else 0.0
 
 
@@ -90,7 +100,7 @@ def parse(document: Document) -> Outline:
 
 
 def _issue_column(table: Table) -> int | None:
-    column = table.column(_ISSUES)
+    column = table.column(ISSUE_COLUMN)
     if column is None or not any(read_issues(row.cells[column]).numbers for row in table.rows):
         return None
     return column
@@ -109,7 +119,7 @@ def _row(outline: Outline, table: Table, row: Row, column: int, order: int) -> I
         return
     described = [plain(row.cells[i]) for i in others]
     labels = {"section": table.section} if table.section else {}
-    phase = table.column(_PHASE)
+    phase = table.column(PHASE_COLUMN)
     if column == 0:  # "# Issue | Phase | Task | Note": the row is the issue
         parts = [plain(row.cells[i]) for i in others if i != phase]
         if phase is not None and row.cells[phase]:
@@ -157,7 +167,7 @@ def _row(outline: Outline, table: Table, row: Row, column: int, order: int) -> I
 
 
 def _heading_count(outline: Outline, table: Table, rows: list[ParsedItem]) -> None:
-    stated = re.search(r"\((\d{1,4})\s+(?:задач|issue|task|тикет|ticket)", table.section, re.IGNORECASE)
+    stated = _IN_BRACKETS.search(table.section)
     distinct = {item.ext_id for item in rows if item.kind == "issue"}
     if stated and int(stated[1]) != len(distinct):
         message = f"the heading {table.section[:80]!r} says {stated[1]}, the table lists {len(distinct)}. Correct one."

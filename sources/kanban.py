@@ -10,7 +10,7 @@ import re
 from models.board import ParsedItem
 from models.enums import Declared, Severity
 from sources.document import Document
-from sources.structure import settle
+from sources.structure import ancestors_of, settle
 from sources.walk import Grammar, Outline, walk
 
 NAME = "kanban"
@@ -26,6 +26,7 @@ _TYPED = re.compile(
     rf"(?P<type>{_TYPES})\s+(?=\S*\d|XXX|NNN)(?P<id>[\w.#/+@-]{{1,80}}?){_SEPARATOR}(?P<title>.*)", re.DOTALL
 )
 _SPACED = re.compile(rf"(?P<type>{_TYPES})\s+(?P<id>{_ID})\s+(?P<title>.*)", re.DOTALL)
+_NUMBERED = re.compile(r"(?P<id>\d{1,4}(?:\.\w{1,16}){1,12})\.?\s+(?P<title>\S.*)", re.DOTALL)  # "4.5.1 text"
 _UNTYPED = re.compile(rf"(?P<id>{_ID}){_SEPARATOR}(?P<title>.*)", re.DOTALL)
 _TALK = re.compile(r"(?P<kind>CONSULT|REFLECT)\b(?:\s*[—–:?-]\s*|\s+|$)(?P<question>.*)", re.DOTALL)
 _DATE = re.compile(r"\((\d{4}-\d{2}-\d{2})\)$")
@@ -37,31 +38,60 @@ _LINE = re.compile(
     rf"(?:(?:{_TYPES})[^\S\n]+\S{{0,80}}[\dX]|\*{{0,2}}{_ID}\*{{0,2}}[^\S\n]*[—–:|?-])",
     re.MULTILINE,
 )
+_NUMBERED_LINE = re.compile(
+    r"^[^\S\n]*(?:[-*+][^\S\n]+)?\[[ xX~-]\][^\S\n]+\**(?P<id>\d{1,4}(?:\.\w{1,16}){1,12})\.?[^\S\n]+\S",
+    re.MULTILINE,
+)
+_OF_A_TREE = re.compile(rf"\][^\S\n]+\**(?:(?:{_TYPES})[^\S\n]|[\w-]{{1,40}}\.\w)")
 _ANY = re.compile(r"^[^\S\n]*(?:[-*+][^\S\n]+)?\[[ xX~-]\]\s", re.MULTILINE)
 
 
 def score(document: Document) -> float:
-    """Share of checkbox lines that carry a type or an id."""
-    typed = sum(1 for _ in _LINE.finditer(document.text))
+    """Share of checkbox lines that carry a type or an id.
+
+    Keys of a tracker alone (PROJ-12) make no tree: a board of lanes has them, too. Numbers without a dash behind them
+    (4.5.1 text) count where one of them is the parent of another.
+    """
+    text = document.text
+    typed = sum(1 for _ in _LINE.finditer(text))
+    numbers = {match["id"]: None for match in _NUMBERED_LINE.finditer(text)} if not typed else {}
+    if any(above in numbers for number in numbers for above in ancestors_of(number)):
+        typed = len(numbers)
     if not typed:
         return 0.0
-    return 0.95 * min(1.0, 2 * typed / max(1, sum(1 for _ in _ANY.finditer(document.text))))
+    best = 0.95 if numbers or any(_OF_A_TREE.search(match[0]) for match in _LINE.finditer(text)) else 0.85
+    return best * min(1.0, 2 * typed / max(1, sum(1 for _ in _ANY.finditer(text))))
 
 
 def parse(document: Document) -> Outline:
-    outline = walk(document, _Kanban())
+    grammar = _Kanban()
+    outline = walk(document, grammar)
+    _untyped(outline, grammar.untyped)
     settle(outline, by_id=True)
     return outline
+
+
+def _untyped(outline: Outline, untyped: dict[int, str]) -> None:
+    """Items without a type, on a board that writes types."""
+    if 2 * len(untyped) > len(outline.items):
+        return
+    for item in outline.items:
+        if what := untyped.get(item.line):
+            message = f"{item.title[:60]!r} has {what}; read as a task. Write it as `[ ] T <id> — title`."
+            outline.find("untyped_item", Severity.INFO, item.line, message)
 
 
 class _Kanban(Grammar):
     min_step = 1
 
+    def __init__(self) -> None:
+        self.untyped: dict[int, str] = {}
+
     def item(self, item: ParsedItem, outline: Outline) -> None:
         title = item.title
         if title.startswith("**"):
             title = title.replace("**", "", 2)
-        match = _TYPED.match(title) or _SPACED.match(title) or _UNTYPED.match(title)
+        match = _TYPED.match(title) or _SPACED.match(title) or _UNTYPED.match(title) or _NUMBERED.match(title)
         level = ""
         if match:
             groups = match.groupdict()
@@ -72,9 +102,7 @@ class _Kanban(Grammar):
             item.kind = _KINDS[level]
             item.labels["level"] = level
         else:
-            what = "an id but no type" if match else "neither type nor id"
-            message = f"{item.title[:60]!r} has {what}; read as a task. Write it as `[ ] T <id> — title`."
-            outline.find("untyped_item", Severity.INFO, item.line, message)
+            self.untyped[item.line] = "an id but no type" if match else "neither type nor id"
         if " | " in title or title.startswith(("owner:", "created:", "title:")):
             title = _fields(item, title)
         title = self._trailer(item, title)

@@ -1,4 +1,4 @@
-"""Phase plan: `## Phase 11 — title (owner: x, updated: y)` and `- [TODO] text`, in English or Russian.
+"""Phase plan: `## Phase 11 — title (owner: x, updated: y)` and `- [TODO] text`.
 
 Phases are barriers, not items: an item carries its phase as labels `phase` ("Phase 11") and `phase_order` ("0",
 "1", ... in the order the phases are to run). Items outside a phase (a backlog) carry neither.
@@ -13,33 +13,26 @@ from models.board import ParsedItem
 from models.enums import Severity
 from sources.document import Document
 from sources.gfm import CHECKBOX
+from sources.naming import COMMIT_WORDS, GOAL_WORDS
+from sources.phases import PhaseName, phase_of
 from sources.structure import settle
-from sources.vocabulary import latin_id
+from sources.vocabulary import DETAIL_KEYS, STATES
 from sources.walk import Grammar, Outline, walk
 
 NAME = "phase_plan"
 
-_WORDS = r"Phase|Фаза|Этап|Stage|Milestone|Веха|Sprint|Спринт|Iteration|Итерация"
-_PHASE = re.compile(
-    rf"\W*(?P<word>{_WORDS})\s+(?P<number>\d{{1,6}}(?:\.\d{{1,6}})*)?(?P<letter>[^\W\d_]?)(?!\w)"
-    r"(?:\s*[—–:.-]\s*|\s+|$)(?P<title>.*)",
-    re.IGNORECASE,
-)
-_HEADING = re.compile(
-    rf"^ {{0,3}}#{{1,6}}[^\S\n][^\w\n]{{0,20}}(?:{_WORDS})\s+(?:\d|[^\W\d_](?!\w))",
-    re.MULTILINE | re.IGNORECASE,
-)
+_HEADING = re.compile(r"^ {0,3}#{1,6}[^\S\n]+(?P<title>[^\n]{1,300})", re.MULTILINE)
 _STATED = re.compile(
-    r"^[^\S\n]*(?:[-*+]|\d{1,9}[.)])[^\S\n]+"
-    r"\[(?:TODO|IN[_ ]PROGRESS|BLOCKED|DONE|SKIPPED|PARTIAL|НЕ НАЧАТО|СДЕЛАНО|ГОТОВО|ВЫПОЛНЕНО|В РАБОТЕ)\]",
+    r"^[^\S\n]*(?:[-*+]|\d{1,9}[.)])[^\S\n]+\[(?:"
+    + "|".join(re.escape(state).replace(r"\ ", "[ _-]") for state in STATES)
+    + r")\]",
     re.MULTILINE,
 )
-_META = re.compile(r"\(([^()]*:[^()]*)\)\s*$")
-_OWNER = re.compile(r"(?:владелец|ответственный|owner|lead)\s*:\s*([^,;]+)", re.IGNORECASE)
-_UPDATED = re.compile(r"(?:обновлен[оа]|updated)\s*:\s*([^,;]+)", re.IGNORECASE)
-_COMMIT = re.compile(r"(?:[-*+]\s+)?\**(?:commits?|коммиты?)\**\s*:\s*\**\s*(?P<value>.*)", re.IGNORECASE)
+_META = re.compile(r"[(（]([^()（）]*[:：][^()（）]*)[)）]\s*$")
+_FIELD = re.compile(r"\s*(?P<key>[^:：,;]{1,30})[:：]\s*(?P<value>[^,;，；]+)")
+_COMMIT = re.compile(rf"(?:[-*+]\s+)?\**(?:{COMMIT_WORDS})\**\s*[:：]\s*\**\s*(?P<value>.*)", re.IGNORECASE)
 _HASH = re.compile(r"[`\[]?(?P<hash>[0-9a-f]{7,40})\b")
-_GOAL = re.compile(r"\**(?:goal|цель)\**\s*:\s*\**\s*(?P<value>.+)", re.IGNORECASE)
+_GOAL = re.compile(rf"\**(?:{GOAL_WORDS})\**\s*[:：]\s*\**\s*(?P<value>.+)", re.IGNORECASE)
 _GROUP = re.compile(r"\*\*(?P<name>[^*]+?)(?::\*\*|\*\*:)$")
 _PATH = re.compile(r"(?<![\w./-])[\w.-]{1,64}(?:/[\w.-]{1,64}){1,12}")
 _EXTENSION = re.compile(r"\.\w{1,8}$")
@@ -58,7 +51,7 @@ class _Phase:
 
 def score(document: Document) -> float:
     stated = sum(1 for _ in _STATED.finditer(document.text))
-    phases = sum(1 for _ in _HEADING.finditer(document.text))
+    phases = sum(phase_of(match["title"]) is not None for match in _HEADING.finditer(document.text))
     if stated:
         return 0.9 if phases else 0.8
     return 0.75 if phases > 1 and CHECKBOX.search(document.text) else 0.0
@@ -99,12 +92,12 @@ class _PhasePlan(Grammar):
 
     def heading(self, line: int, level: int, title: str) -> None:
         self.group = ""
-        match = _PHASE.match(title)
-        if match and (match["number"] or match["letter"]):
+        phase = phase_of(title)
+        if phase is not None:
             self.level = level
-            self.phase = _phase(line, match)
-            if self.phase.name != f"{match['word']} {match['number'] or ''}{match['letter']}":
-                self.lookalikes.append((line, f"{match['number'] or ''}{match['letter']}", self.phase.name))
+            self.phase = _phase(line, phase)
+            if phase.looks_alike:
+                self.lookalikes.append((line, phase.written, phase.name))
             self.phases.append(self.phase)
         elif self.phase is not None and level <= self.level:
             self.phase = None
@@ -135,18 +128,17 @@ class _PhasePlan(Grammar):
         return False
 
 
-def _phase(line: int, match: re.Match[str]) -> _Phase:
-    number, letter, title = match["number"] or "", latin_id(match["letter"]), match["title"]
+def _phase(line: int, phase: PhaseName) -> _Phase:
+    title = phase.title
     labels: dict[str, str] = {}
-    if len(title) < 1000 and (
-        meta := _META.search(title)
-    ):  # the last brackets: a title may have brackets of its own
-        for label, pattern in (("owner", _OWNER), ("updated", _UPDATED)):
-            if found := pattern.search(meta[1]):
-                labels[label] = found[1].strip()
+    # the last brackets: a title may have brackets of its own
+    if len(title) < 1000 and (meta := _META.search(title)):
+        for field_ in _FIELD.finditer(meta[1]):
+            label = DETAIL_KEYS.get(field_["key"].strip().lower())
+            if label in ("owner", "updated"):
+                labels[label] = field_["value"].strip()
         title = title[: meta.start()] if labels else title
-    key = (not number, tuple(map(int, number.split("."))) if number else (), letter)
-    return _Phase(line, f"{match['word']} {number}{letter}", key, title.strip(" —–-:"), labels)
+    return _Phase(line, phase.name, phase.key, title.strip(" —–-:"), labels)
 
 
 def _missing_commits(outline: Outline, phases: list[_Phase]) -> None:

@@ -144,7 +144,9 @@ def _loss(line: int, what: str) -> Finding:
     return Finding("encoding_loss", Severity.ERROR, line, message)
 
 
-_LOST_WORDS = re.compile(r"(?<!\?)\?{3,}+[ .,:()]{1,4}\?{2}")
+_LOST_WORDS = re.compile(
+    r"(?<!\?)\?{3,}+[ .,:()]{1,4}\?{2}|(?<![^\s(])\?{5,}+(?=[\s,.:;)])[^?]{0,60}[\s(]\?{3,}+(?=[\s,.:;)]|$)"
+)
 
 
 def lost(text: str) -> bool:

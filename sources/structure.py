@@ -15,7 +15,7 @@ from sources.walk import Outline
 GATES = frozenset({"GOV", "DISCOVERY"})
 """Last part of the id of a node that must be settled before its siblings may start."""
 
-_SUFFIX = re.compile(r"(.*\d)[a-zа-я]\d*$", re.IGNORECASE)
+_SUFFIX = re.compile(r"(.*\d[a-zа-я])\d+$|(.*\d)[a-zа-я]$", re.IGNORECASE)
 
 
 def settle(outline: Outline, *, by_id: bool = False) -> None:
@@ -44,10 +44,10 @@ def children_of(items: list[ParsedItem]) -> dict[int | None, list[ParsedItem]]:
 
 
 def ancestors_of(ext_id: str) -> Iterator[str]:
-    """Ids that would be parents of this one, nearest first: PHC-1.2.1f, PHC-1.2.1, PHC-1.2, PHC-1."""
+    """Ids that would be parents of this one, nearest first: of PHC-1.2a1 PHC-1.2a, PHC-1.2, PHC-1."""
     while True:
         if match := _SUFFIX.match(ext_id):
-            ext_id = match[1]
+            ext_id = match[1] or match[2]
         elif "." in ext_id:
             ext_id = ext_id.rpartition(".")[0]
         else:

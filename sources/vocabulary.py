@@ -5,6 +5,8 @@ Japanese, Korean. A language is data here and nowhere else; what a heading or a 
 `sources.naming`.
 """
 
+# ruff: noqa: E501 (tables of words read better wide)
+
 from __future__ import annotations
 
 import re
@@ -42,7 +44,7 @@ _WORDS: dict[Declared, str] = {
     Declared.BLOCKED: (
         r"(?<!un)\bblocked\b|заблокир|на\s+паузе|приостановл|отложен|ожидает|заблокован|призупинен|очікує|\bon\s+hold\b|"
         r"\bwaiting\b|\bpaused\b|\bstuck\b|\bdeferred\b|\bpostponed\b|\bblockiert\b|\bwartet\b|\bwartend\b|\bpausiert\b|"
-        r"\bzurückgestellt\b|\bbloqu[ée]|\ben attente\b|\bsuspendu|\bbloquead|\ben espera\b|\ben pausa\b|\bem espera\b|"
+        r"\bhängt\b|\bzurückgestellt\b|\bbloqu[ée]|\ben attente\b|\bsuspendu|\bbloquead|\ben espera\b|\ben pausa\b|\bem espera\b|"
         r"\baguardando\b|\bpausad|\bbloccat|\bin attesa\b|\bsospes[oai]\b|\bgeblokkeerd\b|\bin de wacht\b|\bwacht\b|"
         r"\bzablokowan|\bwstrzyman|\boczekuj|\bengellendi\b|\bbekle[mn]ede\b|\bbekliyor\b|阻塞|受阻|等待|暂停|搁置|卡住|"
         r"ブロック|保留|待ち|停止中|차단|보류|대기|⛔|🚫|🛑|⏸|🔒"
@@ -105,8 +107,17 @@ _PHRASES: tuple[tuple[re.Pattern[str], Declared], ...] = tuple(
         (_WORDS[Declared.TODO], Declared.TODO),
     )
 )  # fmt: skip
-_PERCENT = re.compile(r"^[~≈]?\s*(\d{1,3})(?:[.,]\d+)?\s*[%٪％]")
-_FRACTION = re.compile(r"^(\d{1,5})\s*/\s*(\d{1,5})$")
+_PERCENT = re.compile(
+    r"^\W{0,40}?(\d{1,3})(?:[.,]\d{1,6})?\s*[%٪％]"
+)  # a bar may stand before it: ▓▓▓░░ 60 %
+_FRACTION = re.compile(
+    r"^\W{0,40}?(\d{1,5})\s*(?:/|of|из|з|von|sur|de|di|van|z)\s*(\d{1,5})(?:\s+[^\W\d_]+){0,3}\W{0,3}$"
+)
+_BOX = re.compile(r"\[(.?)\]")
+_SHORTCODES = {
+    "white check mark": "✅", "heavy check mark": "✅", "ballot box with check": "✅", "x": "❌", "construction": "🚧",
+    "no entry": "⛔", "hourglass flowing sand": "⏳", "black square button": "⬜", "white large square": "⬜",
+}  # fmt: skip
 
 
 def status_of(cell: str) -> Declared | None:
@@ -114,9 +125,14 @@ def status_of(cell: str) -> Declared | None:
 
     A negation goes before what it negates and "partly" before "done": "не выполнено" is not done.
     """
-    text = cell.replace("*", "").replace("`", "").replace("_", " ").replace("~~", "").strip().lower()[:200]
+    text = cell.replace("*", "").replace("`", "").replace("_", " ").replace("~~", "").strip()[:200].lower()
+    text = text.replace("i\u0307", "i")  # a Turkish capital İ becomes two characters
     if not text:
         return None
+    if box := _BOX.fullmatch(text):
+        return MARKS.get(box[1].strip())
+    if text[0] == ":" and (sign := _SHORTCODES.get(text.partition(":")[2].partition(":")[0])):
+        text = sign
     if percent := _PERCENT.match(text):
         share = int(percent[1])
         return Declared.DONE if share >= 100 else Declared.TODO if share == 0 else Declared.PARTIAL
@@ -254,7 +270,7 @@ def priority_of(words: str) -> int | None:
 
 DETAIL_KEYS: dict[str, str] = {
     **dict.fromkeys((
-        "owner", "assignee", "assigned to", "владелец", "ответственный", "исполнитель", "відповідальний", "виконавець",
+        "owner", "assignee", "assigned to", "lead", "владелец", "ответственный", "исполнитель", "відповідальний", "виконавець",
         "verantwortlich", "zuständig", "responsable", "assigné", "asignado", "responsável", "responsabile", "odpowiedzialny",
         "sorumlu", "负责人", "担当", "担当者", "담당자",
     ), "owner"),
@@ -266,12 +282,20 @@ DETAIL_KEYS: dict[str, str] = {
         "estimate", "effort", "оценка", "оцінка", "aufwand", "schätzung", "estimation", "estimación", "estimativa", "stima",
         "estymacja", "tahmin", "估时", "工时", "見積", "예상",
     ), "estimate"),
-    "commit": "commit", "коммит": "commit", "коміт": "commit",
+    **dict.fromkeys(("commit", "коммит", "коміт", "提交", "コミット", "커밋"), "commit"),
     **dict.fromkeys((
         "due", "deadline", "due date", "срок", "термін", "дедлайн", "fällig", "frist", "échéance", "vencimiento", "fecha límite",
         "prazo", "scadenza", "termin", "截止", "截止日期", "期限", "締切", "마감",
     ), "due"),
-    "updated": "updated", "обновлено": "updated", "created": "created", "создано": "created",
+    **dict.fromkeys((
+        "updated", "last updated", "обновлено", "обновлена", "обновлён", "обновлен", "оновлено", "aktualisiert", "mis à jour",
+        "mise à jour", "actualizado", "actualizada", "atualizado", "atualizada", "aggiornato", "aggiornata", "bijgewerkt",
+        "zaktualizowano", "aktualizacja", "güncellendi", "güncelleme", "更新", "更新日", "更新时间", "업데이트",
+    ), "updated"),
+    **dict.fromkeys((
+        "created", "создано", "створено", "erstellt", "créé", "creado", "criado", "creato", "aangemaakt", "utworzono",
+        "oluşturuldu", "创建", "作成", "作成日", "생성",
+    ), "created"),
     "complexity": "complexity", "сложность": "complexity", "komplexität": "complexity", "складність": "complexity",
     "benefit": "benefit", "выгода": "benefit",
     **dict.fromkeys((

@@ -30,7 +30,7 @@ from sources.vocabulary import (
 )
 
 _ITEM = re.compile(
-    r"(?P<bullet>(?:[-*+•–]|\d{1,9}[.)])\s+)?(?:\[(?P<mark>[^\[\]]{0,24})\]|(?P<glyph>[☐□⬜🔲☑🗹☒])\ufe0f?)(?P<rest>.*)",
+    r"(?P<bullet>(?:[-*+•–]|\d{1,9}[.)])(?:\s+|(?=\[)))?(?:\[(?P<mark>[^\[\]]{0,24})\]|(?P<glyph>[☐□⬜🔲☑🗹☒])\ufe0f?)(?P<rest>.*)",
     re.DOTALL,
 )
 _STARTS = frozenset("-*+•–[0123456789☐□⬜🔲☑🗹☒")
@@ -336,6 +336,9 @@ class Walk:
             self.stack.clear()
             return
         self.paragraph = "" if bullet or text[0] in "|[" or indent > 3 else text
+        if not bullet and len(text) < 60 and (text[-1] in ":：" or text[:2] in ("**", "__")):
+            # "**Legend**" is a heading, too
+            self.legend = LEGEND.search(self.section) is not None or LEGEND.search(text) is not None
         if bullet is None and not self.after_blank and self.stack and indent <= self.stack[-1][0]:
             if text[0] != "|" and not self.grammar.prose(number, text, self.outline):
                 self.bodies.setdefault(self.stack[-1][1].line, []).append(text)  # wrapped, not indented

@@ -1,0 +1,240 @@
+"""Boards whose headings are lanes: `## Todo`, `## Doing`, `## Done` (kanban.md, TODO.md), and Obsidian's Kanban.
+
+A lane gives its state to the cards in it, with or without a checkbox; a checkbox other than `[ ]` says it for itself.
+Bullets below a card are its text, checkboxes below it are items with their own mark. In a file of Obsidian's plugin
+`**Complete**` makes its lane done, and what stands below `***` is the archive.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from models.board import ParsedItem
+from models.enums import Declared, Severity
+from sources.document import Document, heading_of
+from sources.gfm import take_key
+from sources.naming import NEXT_STEP_HEADING, is_plain, lane_of
+from sources.obsidian_tasks import take_fields
+from sources.structure import name_of, settle
+from sources.vocabulary import priority_of, status_of
+from sources.walk import Grammar, Outline, walk
+
+NAME = "lanes"
+
+_PLUGIN = ("kanban-plugin", "kanban")  # the key of the front matter; the second in its first versions
+_FILE_NAMES = re.compile(r"todo|kanban|board|backlog|roadmap", re.IGNORECASE)
+_HEADING = re.compile(
+    r"^(?: {0,3}(?P<marks>#{1,6})[^\S\n]+(?P<title>[^\n]{1,200})"
+    r"|(?P<above>[^\s#>|*+\[-][^\n]{0,60})\n {0,3}(?P<rule>=+|-{2,})[^\S\n]*$)",
+    re.MULTILINE,
+)
+_LABEL = re.compile(r"(?:\*\*|__)(?P<bold>[^*_]{1,60}?):?(?:\*\*|__):?|(?P<plain>[^:]{1,60}):")
+_LABELS = re.compile(
+    r"^(?P<title>(?:\*\*|__)[^*_\n]{1,60}(?:\*\*|__):?|[^\s:*_|#>\[-][^:\n]{0,59}:)[^\S\n]*$", re.MULTILINE
+)
+_CARD = re.compile(r"^[^\S\n]*(?:[-*+•]|\d{1,9}[.)])[^\S\n]+\S", re.MULTILINE)
+_LABEL_LEVEL = 7  # below any heading
+
+_NO_CARD = re.compile(
+    r"[*_]{1,2}\(.*\)[*_]{1,2}|[*_]{1,2}\(.*[*_]{1,2}\)|\((?:empty|none|nothing[^()]{0,40}|пусто|порожньо|leer|vide|vacío|vazio|"
+    r"vuoto|leeg|puste|boş|空|なし|无|없음)\)|[—–…-]+|\.{3}|n/a|\[[^\]]?\](?:[(\[].*)?|"
+    r"[^\W\d][\w ()]{0,40}:\s*\d+(?:[.,]\d+)?\s*(?:%|/\s*\d+)?",  # statistics: "Total: 12"
+    re.IGNORECASE,
+)
+
+
+def score(document: Document) -> float:
+    if is_plugin(document):
+        return 0.97
+    lanes: dict[int, list[tuple[str, Declared]]] = {}
+    others: dict[int, int] = {}
+    cards = 0
+    for level, title, filled in _headings(document.text):
+        status = lane_of(title)
+        if status is not None:
+            lanes.setdefault(level, []).append((title, status))
+            cards += filled
+        elif filled:
+            others[level] = others.get(level, 0) + 1
+    if not cards:
+        return 0.0
+    level = max(lanes, key=lambda level: len({status for _, status in lanes[level]}))
+    found, other = lanes[level], others.get(level, 0)
+    states = len({status for _, status in found})
+    certain = sum(not is_plain(title) for title, _ in found)
+    if NEXT_STEP_HEADING.search(document.text):
+        return (
+            0.0 if states < 2 or not certain else 0.65
+        )  # a hand-off file also says what is done and what waits
+    if states > 1 and (certain > 1 or (certain and len(found) >= other)):
+        return 0.88
+    alone = other == 0 and (level > 1 or len(found) > 1 or not others)
+    named = _FILE_NAMES.search(document.name) is not None
+    return 0.62 if alone and (named if len(found) == 1 else states > 1 or certain) else 0.0
+
+
+def parse(document: Document) -> Outline:
+    grammar = _Lanes(document)
+    outline = walk(document, grammar)
+    outline.findings += grammar.notes.findings
+    kept = {id(item) for item in outline.items}
+    for lane in grammar.lanes:
+        lane.against = [item for item in lane.against if id(item) in kept]
+    settle(outline)
+    for lane in grammar.lanes:
+        _against(outline, lane)
+    return outline
+
+
+def is_plugin(document: Document) -> bool:
+    """Does the file say that it is a board of Obsidian's Kanban plugin?"""
+    return any(document.front.get(key, "").lower() in ("board", "basic", "list", "table") for key in _PLUGIN)
+
+
+def _headings(text: str) -> Iterator[tuple[int, str, bool]]:
+    """Level and title of each heading and label, and whether a list item stands before the next one."""
+    found = [(m.start(), m.end(), _level(m), m["title"] or m["above"]) for m in _HEADING.finditer(text)]
+    labels = ((m.start(), m.end(), _LABEL_LEVEL, m["title"]) for m in _LABELS.finditer(text))
+    found += [label for label in labels if lane_of(label[3].rstrip(":")) is not None]
+    found.sort()
+    for index, (_, end, level, title) in enumerate(found):
+        until = found[index + 1][0] if index + 1 < len(found) else len(text)
+        yield level, title.strip().rstrip("#:").strip(), _CARD.search(text, end, until) is not None
+
+
+def _level(match: re.Match[str]) -> int:
+    if match["marks"]:
+        return len(match["marks"])
+    return 1 if match["rule"][0] == "=" else 2
+
+
+@dataclass(slots=True)
+class _Lane:
+    level: int
+    name: str
+    status: Declared
+    against: list[ParsedItem]  # cards whose own mark says the opposite
+
+
+class _Lanes(Grammar):
+    def __init__(self, document: Document) -> None:
+        self.raw = document.raw
+        self.notes = Outline()  # what is found at cards; a card is asked for before there is an item
+        self.plugin = is_plugin(document)
+        self.archives = set(_archives(document)) if self.plugin else set[int]()
+        self.title_line = 0 if self.plugin else _title_line(document)
+        self.lanes: list[_Lane] = []
+        self.open: list[_Lane] = []
+        self.priority: int | None = None
+        self.priority_level = 0
+
+    def heading(self, line: int, level: int, title: str) -> None:
+        if self.priority is not None and level <= self.priority_level:
+            self.priority = None
+        if (priority := priority_of(title)) is not None:
+            self.priority, self.priority_level = priority, level
+        while self.open and self.open[-1].level >= level:
+            self.open.pop()
+        status = lane_of(title, loose=self.plugin) if line != self.title_line else None
+        if line in self.archives:
+            status = Declared.DONE
+        if status is not None and not (self.open and is_plain(title)):
+            self._enter(level, title, status)
+        elif self.plugin:
+            self.open.clear()  # a lane of its own, whatever it is called
+
+    def _enter(self, level: int, title: str, status: Declared) -> None:
+        self.open.append(_Lane(level, title, status, []))
+        self.lanes.append(self.open[-1])
+
+    def prose(self, line: int, text: str, outline: Outline) -> bool:
+        match = _LABEL.fullmatch(text)
+        if match is None:
+            return False
+        name = (match["bold"] or match["plain"]).strip()
+        if self.plugin:
+            # The word is the plugin's own, in the language of the program
+            if not match["bold"] or status_of(name) is not Declared.DONE:
+                return False
+            if self.open:
+                self.open[-1].status = Declared.DONE
+            else:
+                self._enter(_LABEL_LEVEL, name, Declared.DONE)
+            return True
+        status = lane_of(name)
+        if status is None or (self.open and is_plain(name)):
+            return False
+        while self.open and self.open[-1].level >= _LABEL_LEVEL:
+            self.open.pop()
+        self._enter(_LABEL_LEVEL, name, status)
+        return True
+
+    def card(self, line: int, text: str) -> ParsedItem | None:
+        if not self.open or _NO_CARD.fullmatch(text[:400]):
+            return None
+        item = ParsedItem(line=line, title=text, status=self.open[-1].status)
+        self._describe(item, self.notes)
+        return item
+
+    def item(self, item: ParsedItem, outline: Outline) -> None:
+        if item.parent_line is None and self.open:
+            lane = self.open[-1]
+            if self._unmarked(item):
+                item.status = lane.status
+            elif item.status.is_open != lane.status.is_open:
+                lane.against.append(item)
+        self._describe(item, outline)
+
+    def _unmarked(self, item: ParsedItem) -> bool:
+        """Is the checkbox empty, so that the lane speaks?"""
+        if item.status is not Declared.TODO:
+            return False
+        mark = item.mark
+        return (
+            mark is None
+            or mark.style == "glyph"
+            or not self.raw[item.line - 1][mark.start : mark.end].strip()
+        )
+
+    def _describe(self, item: ParsedItem, outline: Outline) -> None:
+        if self.open:
+            item.labels["lane"] = self.open[-1].name
+        if self.priority is not None and item.priority == 2:
+            item.priority = self.priority
+        take_fields(item, outline)
+        take_key(item)
+
+
+def _title_line(document: Document) -> int:
+    """Line of the one first-level heading where lanes are below it: `# TODO` is then the file's title, no lane."""
+    found = [
+        (line, heading_of(text)) for line, text in enumerate(document.live, 1) if text.lstrip()[:1] == "#"
+    ]
+    tops = [line for line, heading in found if heading and heading[0] == 1]
+    below = any(heading and heading[0] > 1 and lane_of(heading[1]) is not None for _, heading in found)
+    return tops[0] if len(tops) == 1 and below else 0
+
+
+def _archives(document: Document) -> Iterator[int]:
+    """Headings right below `***`, which is how the plugin sets its archive apart."""
+    rule = False
+    for line, text in enumerate(document.live, 1):
+        stripped = text.strip()
+        if rule and stripped.startswith("#"):
+            yield line
+        if stripped:
+            rule = stripped == "***"
+
+
+def _against(outline: Outline, lane: _Lane) -> None:
+    if not lane.against:
+        return
+    first, count = lane.against[0], len(lane.against)
+    others = f" and {count - 1} more" if count > 1 else ""
+    message = (
+        f"{name_of(first)}{others} is marked {first.status} in the lane {lane.name[:60]!r}, which is {lane.status}. "
+        "The mark was believed; move the card to where it belongs."
+    )
+    outline.find("lane_conflict", Severity.INFO, first.line, message)
