@@ -22,6 +22,7 @@ from sources import (
     obsidian_tasks,
     phase_plan,
     priority_todo,
+    spec_kit,
     task_master,
 )
 from sources.document import Document, read_document
@@ -56,6 +57,7 @@ DIALECTS: dict[str, Dialect] = {
             handoff,
             lanes,
             obsidian_tasks,
+            spec_kit,
             backlog_md,
             task_master,
             checklist,
