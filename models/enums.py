@@ -54,6 +54,10 @@ class Severity(StrEnum):
     WARNING = "warning"
     ERROR = "error"
 
+    @property
+    def rank(self) -> int:
+        return list(Severity).index(self)
+
 
 class ErrorType(StrEnum):
     """Why a try at an item did not end in an accepted answer. One vocabulary for all protocols and checks."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 
@@ -14,3 +15,9 @@ def shown(source: str, base: Path | None = None) -> str:
         return str(path.relative_to(base or Path.cwd()))
     except (ValueError, FileNotFoundError):  # elsewhere; or the working directory is gone
         return source
+
+
+def repository_of(folder: Path) -> Path | None:
+    """The nearest folder upward that has a .git: the top of a checkout. None outside of any."""
+    folder = Path(os.path.abspath(folder))
+    return next((each for each in (folder, *folder.parents) if (each / ".git").exists()), None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from interfaces.cli import boards, db, docs, items, memory, parse, review, run, services, simulate, write_back
+from interfaces.cli import boards, db, docs, items, lint, memory, parse, review, run, services, simulate, write_back
 
 
 def register(app: typer.Typer) -> None:
@@ -12,6 +12,7 @@ def register(app: typer.Typer) -> None:
     app.command("demo")(run.demo)
     app.command("report")(run.report)
     app.command("parse")(parse.parse)
+    app.command("lint")(lint.lint)
     app.add_typer(boards.app, name="boards")
     app.add_typer(items.app, name="items")
     app.add_typer(review.app, name="review")
