@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 from models.enums import Declared
 from sources.vocabulary import priority_of
 
+FULL_NAME = re.compile(r"(?!\.{1,2}/)[\w.-]{1,100}/(?!\.{1,2}$)[\w.-]{1,100}", re.ASCII)
+"""A repository: owner/name."""
 REMOVALS = frozenset({"deleted", "transferred"})
 """Actions of the event `issues` after which the issue is no longer in its repository."""
 LONGEST_BODY = 262_144
@@ -36,7 +39,10 @@ _BETWEEN = re.compile(r"[\s\[\],]*")
 
 @dataclass(frozen=True, slots=True)
 class Issue:
-    """What Penstock takes of an issue. `parent` None: it has none; `knows_parent` False: nothing is said of it."""
+    """What Penstock takes of an issue.
+
+    `parent` None: it has none; `knows_parent` False: nothing is said of it. So with the lists: None is nothing said.
+    """
 
     number: int
     title: str
@@ -51,8 +57,8 @@ class Issue:
     updated_at: str = ""
     parent: int | None = None
     knows_parent: bool = False
-    sub_issues: tuple[int, ...] = ()
-    blocked_by: tuple[int, ...] = ()
+    sub_issues: tuple[int, ...] | None = None
+    blocked_by: tuple[int, ...] | None = None
 
     @classmethod
     def of(cls, data: Mapping[str, Any]) -> Issue | None:
@@ -81,8 +87,8 @@ class Issue:
             updated_at=_text(data, "updated_at", "updatedAt"),
             parent=parents[0] if parents else None,
             knows_parent="parent" in data or "parent_issue_url" in data,
-            sub_issues=tuple(_numbers(data.get("sub_issues") or data.get("subIssues"), own)),
-            blocked_by=tuple(_numbers(data.get("blocked_by") or data.get("blockedBy"), own)),
+            sub_issues=_relation(data, own, "sub_issues", "subIssues"),
+            blocked_by=_relation(data, own, "blocked_by", "blockedBy"),
         )
 
     def fields(self) -> dict[str, Any]:
@@ -102,9 +108,9 @@ class Issue:
         }
         if self.knows_parent:
             found["parent"] = self.parent
-        if self.sub_issues:
+        if self.sub_issues is not None:
             found["sub_issues"] = list(self.sub_issues)
-        if self.blocked_by:
+        if self.blocked_by is not None:
             found["blocked_by"] = list(self.blocked_by)
         return found
 
@@ -115,6 +121,15 @@ class Issue:
     @property
     def repository(self) -> str:
         return repository_of(self.url)
+
+    @property
+    def time(self) -> datetime | None:
+        """When it was updated, None where that is not said as GitHub says it."""
+        try:
+            found = datetime.fromisoformat(self.updated_at)
+        except ValueError:
+            return None
+        return found if found.tzinfo is not None else None
 
     @property
     def status(self) -> Declared:
@@ -134,6 +149,49 @@ class Issue:
                 if level is not None:
                     return level
         return 2
+
+
+def changes_of(event: str, payload: Mapping[str, Any]) -> tuple[str, list[tuple[Issue, bool]]]:
+    """What a webhook's payload says: the repository, and issues in their new state, each with whether it is gone.
+
+    No issues for an event that is not about them. Raises ValueError for a payload that is not as GitHub documents it.
+    """
+    name = _text(_inner(payload, "repository"), "full_name")
+    if event not in ("issues", "sub_issues"):
+        return name, []
+    action = _text(payload, "action")
+    # The event's name is not signed: a comment's payload has an issue and an action, too.
+    if not FULL_NAME.fullmatch(name) or not action or "comment" in payload:
+        raise ValueError(f"it is no payload of the event {event}: action and repository.full_name are needed")
+    if event == "issues":
+        issue = _dated(payload, "issue")
+        return name, [] if issue is None else [(issue, action in REMOVALS)]
+    parent, child = _dated(payload, "parent_issue"), _dated(payload, "sub_issue")
+    if parent is None or child is None:
+        return name, []
+    here = [
+        _text(_inner(payload, f"{part}_repo"), "full_name") in ("", name)
+        for part in ("parent_issue", "sub_issue")
+    ]
+    of = parent.number if here[0] and action.endswith("_added") else None
+    child = replace(child, parent=of, knows_parent=True)
+    return name, [(issue, False) for issue, known in zip((parent, child), here, strict=True) if known]
+
+
+def _inner(payload: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    inner = payload.get(name)
+    return inner if isinstance(inner, dict) else {}
+
+
+def _dated(payload: Mapping[str, Any], name: str) -> Issue | None:
+    """The issue of a payload, None for a pull request. Raises ValueError without the time of its update."""
+    data = _inner(payload, name)
+    if data.get("pull_request"):
+        return None
+    issue = Issue.of(data)
+    if issue is None or issue.time is None:
+        raise ValueError(f"{name} needs number, title, state and updated_at")
+    return issue
 
 
 def issue_of(data: Mapping[str, Any]) -> Issue | None:
@@ -181,6 +239,11 @@ def _names(values: object, key: str) -> tuple[str, ...]:
         return ()
     found = (value.get(key) if isinstance(value, dict) else value for value in values)
     return tuple(_plain(name) for name in found if isinstance(name, str) and name)
+
+
+def _relation(data: Mapping[str, Any], repository: str, *names: str) -> tuple[int, ...] | None:
+    said = [data[name] for name in names if isinstance(data.get(name), (list, dict))]
+    return tuple(_numbers(said[0], repository)) if said else None
 
 
 def _numbers(values: object, repository: str) -> list[int]:

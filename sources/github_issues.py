@@ -20,6 +20,7 @@ from sources.masking import indent_of
 from sources.walk import Outline
 
 NAME = "github_issues"
+UNKNOWN = "unknown_dependency"
 
 _KINDS = {"epic": "epic", "feature": "feature", "story": "story", "user story": "story"}
 _URL = r"https?://[^\s/]+/(?P<{0}>[\w.-]+/[\w.-]+)/(?:issues|pull)/"
@@ -82,14 +83,14 @@ class _Board:
                 left_out += 1
             else:
                 earlier, first_line = found.get(issue.number, (issue, line))
-                if first_line != line and "issue" not in data:
+                if issue.number in found and "issue" not in data:
                     message = (
                         f"{issue.id} is here twice, first on line {first_line}; the later state was taken."
                     )
                     self.outline.find("duplicate_id", Severity.INFO, line, message)
                 if issue.updated_at >= earlier.updated_at:
                     found[issue.number] = issue, first_line
-                if data.get("action") in REMOVALS:
+                if "issue" in data and str(data.get("action")) in REMOVALS:
                     gone.add(issue.number)
         if left_out:
             message = (
@@ -104,12 +105,14 @@ class _Board:
         outline = gfm.parse(document)
         item.body, prose = _prose(document, {child.line for child in outline.items})
         needs, foreign = _needs_in(prose, issue.repository)
-        item.needs = [f"#{n}" for n in dict.fromkeys([*issue.blocked_by, *needs]) if n != issue.number]
+        item.needs = [
+            f"#{n}" for n in dict.fromkeys([*(issue.blocked_by or ()), *needs]) if n != issue.number
+        ]
         for name in foreign:
             message = (
                 f"{issue.id} waits for {name}, which is in another repository: that is not waited for here."
             )
-            self.outline.find("unknown_dependency", Severity.WARNING, item.line, message)
+            self.outline.find(UNKNOWN, Severity.WARNING, item.line, message)
         by_line: dict[int | None, ParsedItem] = {}
         for ordinal, child in enumerate(outline.items, item.ordinal + 1):
             parent = by_line.get(child.parent_line, item)
@@ -120,6 +123,8 @@ class _Board:
             self._put(child, parent)
             self.outline.items.append(child)
         for finding in outline.findings:
+            if finding.code == UNKNOWN:
+                continue  # said below of what is no issue at all
             message = f"{issue.id}, line {finding.line} of its text: {finding.message}"
             self.outline.find(finding.code, finding.severity, item.line, message)
         self.outline.not_items += [NotItem(item.line, each.reason) for each in outline.not_items]
@@ -144,7 +149,7 @@ class _Board:
 
     def _place_sub_issues(self) -> None:
         for issue, item in self.issues.values():
-            for number in issue.sub_issues:
+            for number in issue.sub_issues or ():
                 if number in self.issues:
                     self._adopt(self.issues[number][1], item)
             if issue.parent is not None and issue.parent in self.issues:
@@ -204,7 +209,7 @@ class _Board:
                     message = (
                         f"{name} depends on {need}, which is not among these issues. Is the number right?"
                     )
-                    self.outline.find("unknown_dependency", Severity.WARNING, item.line, message)
+                    self.outline.find(UNKNOWN, Severity.WARNING, item.line, message)
 
 
 def _item(issue: Issue, line: int, ordinal: int) -> ParsedItem:
@@ -235,7 +240,7 @@ def _prose(document: Document, items: set[int]) -> tuple[str, str]:
     for number, (raw, live) in enumerate(zip(document.raw, document.live, strict=True), 1):
         indent = indent_of(raw[: len(raw) - len(raw.lstrip())])
         if number in items:
-            below = indent
+            below = indent if below is None else min(below, indent)
             continue
         if below is not None and (not raw.strip() or indent > below):
             continue

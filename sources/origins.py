@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import glob
 import os
-import re
 import stat
 import sys
 from collections.abc import Iterator, Sequence
@@ -15,10 +14,11 @@ from pathlib import Path
 from models.errors import SourceError
 from sources import repository
 from sources.folder import SUFFIXES, is_source, search
+from sources.github import FULL_NAME
 from sources.reading import DEFAULT_MAX_BYTES, too_large
 
 _PIPES = ("/dev/stdin", "/dev/fd/", "/proc/self/fd/")  # `penstock parse <(command)` gives such a path
-_GITHUB = re.compile(r"github:([\w.-]{1,100}/[\w.-]{1,100})", re.ASCII)
+_GITHUB = "github:"
 _LFS = b"version https://git-lfs.github.com/spec/"
 
 
@@ -145,8 +145,8 @@ def _expand_one(given: str) -> Iterator[Origin]:
                 f"{printable(given)}: not a regular file. Give a file, a folder, a glob, or - for standard input."
             )
         yield _file(path)
-    elif match := _GITHUB.fullmatch(given):
-        yield Origin(given, github=match[1])
+    elif given.startswith(_GITHUB) and FULL_NAME.fullmatch(given.removeprefix(_GITHUB)):
+        yield Origin(given, github=given.removeprefix(_GITHUB))
     elif (place := repository.place_of(given)) is not None:
         for blob in repository.files(given, place):
             yield Origin(printable(blob.shown), blob=blob, problem=blob.problem)

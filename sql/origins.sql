@@ -9,10 +9,10 @@ update board set revision = %(revision)s where id = %(board)s and revision is di
 insert into issue (repository, number, updated_at, removed, fields)
 values (%(repository)s, %(number)s, %(updated_at)s, %(removed)s, %(fields)s::jsonb)
 on conflict (repository, number) do update
-   set updated_at = greatest(issue.updated_at, excluded.updated_at), removed = excluded.removed, fields = excluded.fields
+   set updated_at = greatest(issue.updated_at, excluded.updated_at), removed = excluded.removed,
+       fields = issue.fields || excluded.fields  -- what a payload does not say stands
  where excluded.removed or excluded.updated_at > issue.updated_at
     or (excluded.updated_at = issue.updated_at and not issue.removed)
-returning number
 
 -- name: issues
 select fields, removed from issue where repository = %(repository)s order by number

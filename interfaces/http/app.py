@@ -4,7 +4,9 @@
     GET  /ready             database and Prefect answer, else 503 with words
     GET  /status            what runs and what waits                          bearer
     POST /webhooks/board    {"board": path or name, "text": optional}         signed
+    POST /webhooks/github   GitHub's events `issues` and `sub_issues`         signed by GitHub
     POST /boards            a board's content, raw with ?name= or a form      bearer
+    POST /boards/github/{owner}/{name}   issues as `gh` or the API lists them bearer
     GET  /reviews           what waits for a person                           bearer
     POST /reviews/{id}      {"decision", "text", "note", "by"}                bearer
 
@@ -26,7 +28,7 @@ from pydantic import SecretStr
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from deployments.runs import keep_going
-from interfaces.http import boards, errors, reviews, state
+from interfaces.http import boards, errors, github, reviews, state
 from interfaces.http.door import Door
 from interfaces.http.middleware import OneLength, SecurityHeaders
 from models.settings import Settings
@@ -79,7 +81,7 @@ def create_app(
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=sorted(hosts), www_redirect=False)
     app.add_middleware(OneLength)
     app.add_middleware(SecurityHeaders)
-    for router in (state.router, boards.router, reviews.router):
+    for router in (state.router, boards.router, github.router, reviews.router):
         app.include_router(router)
     return app
 

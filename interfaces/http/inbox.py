@@ -16,6 +16,7 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
 
+import sources
 from interfaces.http.errors import Refusal
 
 __all__ = ["allowed_path", "board_path", "read_body", "safe_name", "store", "store_upload"]
@@ -141,7 +142,10 @@ def store(path: Path, content: bytes) -> None:
 
 
 async def store_upload(request: Request, inbox: Path, cap: int) -> Path:
-    """The board of a request, raw (`?name=plan.md`) or as the one file of a multipart form, stored in the inbox."""
+    """The board of a request, raw (`?name=plan.md`) or as the one file of a multipart form, stored in the inbox.
+
+    Raises Refusal, and SourceError for what is no text.
+    """
     if not request.headers.get("content-type", "").startswith("multipart/form-data"):
         path = board_path(inbox, request.query_params.get("name", ""))
         content = await read_body(request, cap)
@@ -169,5 +173,8 @@ async def store_upload(request: Request, inbox: Path, cap: int) -> Path:
         raise too_large(cap)
     if not content:
         raise Refusal(400, "empty", "The board is empty.")
+    await asyncio.to_thread(
+        sources.decode, content, path.name, cap
+    )  # what is no text is said now, not by a run
     await asyncio.to_thread(store, path, content)
     return path

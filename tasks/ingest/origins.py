@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -14,7 +15,7 @@ from sources.github_issues import NAME as GITHUB_ISSUES
 from sources.reading import too_large
 from sql.statements import statement
 
-__all__ = ["contents", "dialect_of", "keep_issue", "keep_revision"]
+__all__ = ["contents", "dialect_of", "keep_issues", "keep_revision"]
 
 
 def contents(connection: psycopg.Connection[Any], origin: sources.Origin, max_bytes: int) -> bytes:
@@ -47,18 +48,23 @@ def keep_revision(connection: psycopg.Connection[Any], board_id: int, revision: 
     connection.execute(statement("origins.keep_revision"), {"board": board_id, "revision": revision})
 
 
-async def keep_issue(
-    connection: psycopg.AsyncConnection[Any], repository: str, issue: Issue, *, removed: bool
-) -> bool:
-    """Keep what a delivery says of an issue. False: a later state of it is known, and nothing was changed."""
-    cursor = await connection.execute(
-        statement("origins.keep_issue"),
-        {
-            "repository": repository,
-            "number": issue.number,
-            "updated_at": issue.updated_at,
-            "removed": removed,
-            "fields": orjson.dumps(issue.fields()).decode(),
-        },
-    )
-    return await cursor.fetchone() is not None
+async def keep_issues(
+    connection: psycopg.AsyncConnection[Any], repository: str, changes: Sequence[tuple[Issue, bool]]
+) -> int:
+    """Keep what a delivery says of issues, each with whether it is gone. Returns how many it changed: none where later
+    states are known. All of them or none are kept."""
+    kept = 0
+    async with connection.transaction():
+        for issue, removed in sorted(changes, key=lambda change: change[0].number):
+            cursor = await connection.execute(
+                statement("origins.keep_issue"),
+                {
+                    "repository": repository,
+                    "number": issue.number,
+                    "updated_at": issue.time,
+                    "removed": removed,
+                    "fields": orjson.dumps(issue.fields()).decode(),
+                },
+            )
+            kept += cursor.rowcount
+    return kept
