@@ -20,10 +20,14 @@ from sources import (
     kanban,
     lanes,
     obsidian_tasks,
+    org,
     phase_plan,
+    prd,
     priority_todo,
     spec_kit,
     task_master,
+    taskpaper,
+    todo_txt,
 )
 from sources.document import Document, read_document
 from sources.reading import DEFAULT_MAX_BYTES, decode
@@ -31,7 +35,7 @@ from sources.walk import Outline
 
 DOCUMENT = "document"
 """A text without items. It is knowledge, not work."""
-_SAY_WHY = (task_master.NAME,)
+_SAY_WHY = (task_master.NAME, prd.NAME)
 """Dialects that stay what they are without items, and say themselves why there is none."""
 
 
@@ -60,6 +64,10 @@ DIALECTS: dict[str, Dialect] = {
             spec_kit,
             backlog_md,
             task_master,
+            todo_txt,
+            taskpaper,
+            org,
+            prd,
             checklist,
             gfm,
             github_issues,
@@ -92,7 +100,6 @@ def parse(
         board.findings.append(Finding("empty_board", Severity.WARNING, 0, message))
         return board
     document = read_document(decoded.text, PurePath(source).name)
-    board.title = document.title
     if dialect != DOCUMENT:
         chosen = DIALECTS[dialect] if dialect else _best(document)
         outline = chosen.parse(document)
@@ -101,6 +108,7 @@ def parse(
         board.not_items = sorted(set(outline.not_items))
         if outline.items or dialect or chosen.name in _SAY_WHY:
             board.dialect = chosen.name
+    board.title = document.title
     board.findings += document.findings
     if not board.items and board.dialect not in _SAY_WHY:
         message = "no checkbox, [STATE] line or status table was found: the text is knowledge, not work."

@@ -135,7 +135,8 @@ class _Places:
 
 def parse(document: Document) -> Outline:
     outline = Outline()
-    document.findings.clear()  # they are about Markdown
+    document.title = ""
+    document.findings.clear()  # both are about Markdown
     places = _Places(document)
     try:
         root = _Decoder().decode("\n".join(document.raw))
