@@ -24,7 +24,7 @@ from sources.naming import (
     PHASE_WORDS,
 )
 from sources.structure import settle
-from sources.tables import plain, read_tables, status_column, work_items
+from sources.tables import cell_mark, plain, read_tables, status_column, work_items
 from sources.vocabulary import status_of
 from sources.walk import Grammar, Outline, walk
 
@@ -37,8 +37,8 @@ _LEAD = re.compile(
 )
 _NOTE = re.compile(r"[*_]\(.*\)[*_]$")
 _ALTERNATIVES = re.compile(
-    r"\b(?:либо|или|either|or|на выбор|to choose from|one of|або|чи|на вибір|entweder|oder|zur wahl|ou bien|ou|au choix|"
-    r"o bien|a elegir|à escolha|oppure|a scelta|hetzij|naar keuze|albo|lub|do wyboru|veya|ya da)\b|"
+    r"\b(?:либо|или|either|or|на выбор|to choose from|one of|або|чи|на вибір|entweder|oder|zur wahl|ou bien|ou|"
+    r"au choix|o bien|a elegir|à escolha|oppure|a scelta|hetzij|naar keuze|albo|lub|do wyboru|veya|ya da)\b|"
     r"或者|或是|还是|二选一|または|もしくは|あるいは|또는|혹은",
     re.IGNORECASE,
 )
@@ -74,7 +74,7 @@ def parse(document: Document) -> Outline:
             continue
         start = len(rows)
         for row in table.rows:
-            found = list(_row(outline, table, row, column, order))
+            found = list(_row(document, outline, table, row, column, order))
             order += any(item.kind == "phase" for item in found)
             rows.extend(found)
         _heading_count(outline, table, rows[start:])
@@ -106,14 +106,16 @@ def _issue_column(table: Table) -> int | None:
     return column
 
 
-def _row(outline: Outline, table: Table, row: Row, column: int, order: int) -> Iterator[ParsedItem]:
+def _row(
+    document: Document, outline: Outline, table: Table, row: Row, column: int, order: int
+) -> Iterator[ParsedItem]:
     """The items of one row whose issues stand in `column`; `order` is the rank of its phase."""
     status = status_column(table)
     issues = read_issues(row.cells[column])
     for refused in issues.refused:
         message = f"the issue range {refused} runs backwards or is too long; its first number was taken. Correct it."
         outline.find("range_count_mismatch", Severity.WARNING, row.line, message)
-    declared = status_of(row.cells[status]) if status is not None else None
+    declared = status_of(plain(row.cells[status])) if status is not None else None
     others = [i for i in range(len(row.cells)) if i not in (column, status) and row.cells[i]]
     if not others and not issues.numbers:
         return
@@ -141,6 +143,7 @@ def _row(outline: Outline, table: Table, row: Row, column: int, order: int) -> I
             body=body,
             labels=dict(labels),
             explicit_status=declared is not None,
+            mark=cell_mark(document, row, status),
         )
         parts = _COMMA.split(body) if body and len(described) == 2 else []
         # as many parts in the description as issues in the list: they are named in order
@@ -163,6 +166,8 @@ def _row(outline: Outline, table: Table, row: Row, column: int, order: int) -> I
             body=body,
             labels=dict(labels),
             explicit_status=closed or declared is not None,
+            # the row's status is that of its phase; of an issue only where the row is one issue
+            mark=cell_mark(document, row, status) if column == 0 and len(issues.numbers) == 1 else None,
         )
 
 

@@ -11,6 +11,7 @@ from models.board import ParsedItem
 from models.enums import Declared, Severity
 from sources.document import Document
 from sources.structure import ancestors_of, settle
+from sources.tree import look_over
 from sources.walk import Grammar, Outline, walk
 
 NAME = "kanban"
@@ -68,6 +69,7 @@ def parse(document: Document) -> Outline:
     outline = walk(document, grammar)
     _untyped(outline, grammar.untyped)
     settle(outline, by_id=True)
+    look_over(outline)
     return outline
 
 

@@ -17,7 +17,10 @@ NAME = "priority_todo"
 _TITLED = re.compile(r"\*\*(?P<title>.+?)\*\*:?\s*(?:[-—–:]\s+)?(?P<description>.*)", re.DOTALL)
 _HEADING = re.compile(r"^ {0,3}#{1,6}[^\S\n](.{1,100})$", re.MULTILINE)
 _RESULT = re.compile(r"(?P<done>\d{1,4})\s*/\s*(?P<all>\d{1,4})")
-_REFERENCE = re.compile(r"(?:см\.|see)\s+(\S+)$", re.IGNORECASE)
+_REFERENCE = re.compile(
+    r"(?:см\.|див\.|see|siehe|s\.|voir|cf\.|ver|véase|vedi|zie|zob\.|patrz|bkz\.?|参见|参照|详见|참고)[:：]?\s+(\S+)$",
+    re.IGNORECASE,
+)
 _DEFAULT = 2
 
 

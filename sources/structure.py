@@ -12,6 +12,9 @@ from models.enums import Declared, Severity
 from sources.vocabulary import latin_id
 from sources.walk import Outline
 
+MOST_CHARACTERS = 20_000
+"""Of an item's text. More is no task but a document, and no prompt has room for it beside its sources."""
+
 GATES = frozenset({"GOV", "DISCOVERY"})
 """Last part of the id of a node that must be settled before its siblings may start."""
 
@@ -34,6 +37,8 @@ def settle(outline: Outline, *, by_id: bool = False) -> None:
     if by_id:
         _gates(outline, children_of(outline.items))
     _needs(outline, first)
+    _sibling_indents(outline)
+    _oversized(outline)
 
 
 def children_of(items: list[ParsedItem]) -> dict[int | None, list[ParsedItem]]:
@@ -186,6 +191,44 @@ def _parent_findings(outline: Outline) -> None:
                 "Close it, or write what is left."
             )
             outline.find("open_parent_all_done", Severity.INFO, parent.line, message)
+
+
+def _sibling_indents(outline: Outline) -> None:
+    """Children of one parent that stand at different columns: one of them may be meant for another parent. A gate may
+    stand beside the branch it belongs to."""
+    reported = {finding.line for finding in outline.findings if finding.code == "parent_mismatch"}
+    first: dict[tuple[int, str], ParsedItem] = {}
+    seen: set[int] = set()
+    for item in outline.items:
+        if (
+            item.parent_line is None
+            or item.ordinal
+            or item.kind == "step"
+            or is_gate(item)
+            or item.line not in outline.indents
+        ):
+            continue
+        other = first.setdefault((item.parent_line, item.labels.get("section", "")), item)
+        indent, before = outline.indents[item.line], outline.indents[other.line]
+        if indent == before or item.parent_line in seen or item.line in reported or other.line in reported:
+            continue
+        seen.add(item.parent_line)
+        message = (
+            f"{name_of(item)} is indented by {indent} columns and its sibling {name_of(other)} by {before}; both "
+            f"were read below line {item.parent_line}. Indent them alike, or correct the parent."
+        )
+        outline.find("sibling_indent", Severity.INFO, item.line, message)
+
+
+def _oversized(outline: Outline) -> None:
+    for item in outline.items:
+        size = len(item.title) + len(item.body)
+        if size > MOST_CHARACTERS:
+            message = (
+                f"{name_of(item)} has {size:,} characters of text; more than {MOST_CHARACTERS:,} is too much for one "
+                "prompt. Split it, or put the text into a document of its own."
+            )
+            outline.find("oversized", Severity.INFO, item.line, message)
 
 
 def is_gate(item: ParsedItem) -> bool:

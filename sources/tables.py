@@ -279,7 +279,8 @@ class _Rows:
         return item
 
     def _untitled(self, row: Row) -> None:
-        message = f"the row has no text under {self.table.header[self.title]!r}, so it is no item. Write what it is about."
+        message = f"the row has no text under {self.table.header[self.title]!r}, so it is no item. "
+            "Write what it is about."
         self.document.findings.append(Finding("untitled_row", Severity.WARNING, row.line, message))
 
     def _state(self, item: ParsedItem, row: Row) -> None:

@@ -167,6 +167,7 @@ class Walk:
         self.section = ""
         self.legend = False
         self.bodies: dict[int, list[str]] = {}
+        self.wide: dict[int, str] = {}  # lists indented by other than spaces and tabs, by line
         self.after_blank = True
         self.in_list = False  # below a bullet that is no item: its indented lines are no code
         self.in_code = False
@@ -187,6 +188,8 @@ class Walk:
         else:
             prefix = line[: len(line) - len(line.lstrip())]
             indent = indent_of(prefix) if prefix else 0
+            if not prefix.isascii() and text[0] in _STARTS:
+                self.wide[number] = prefix
             if not self._code(number, indent, prefix, text) and not (
                 text[0] in _STARTS and self._item(number, indent, text, line, raw)
             ):
@@ -197,6 +200,9 @@ class Walk:
     def finish(self) -> Outline:
         self._close_bodies()
         _drop_templates(self.outline)
+        if self.outline.items:
+            _wide_indents(self.outline, self.wide)
+        self.wide.clear()
         return self.outline
 
     @property
@@ -412,6 +418,18 @@ def _mark(number: int, match: re.Match[str], line: str, raw: str) -> Mark | None
     inner = match[group].strip()
     style = "glyph" if group == "glyph" else "state" if len(inner) > 1 and inner[0].isalpha() else "box"
     return Mark(number, start, end, style)
+
+
+def _wide_indents(outline: Outline, wide: dict[int, str]) -> None:
+    if not wide:
+        return
+    signs = [sign for prefix in wide.values() for sign in prefix if not sign.isascii()]
+    names = ", ".join(f"U+{ord(sign):04X}" for sign in sorted(set(signs))[:4])
+    message = (
+        f"{len(signs)} character(s) in the indents of {len(wide)} line(s), down to line {max(wide)}, are no plain "
+        f"spaces ({names}); an em space was read as two columns. Indent with spaces."
+    )
+    outline.find("wide_indent", Severity.INFO, min(wide), message)
 
 
 def _only_a_status(title: str) -> bool:
