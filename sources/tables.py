@@ -279,15 +279,16 @@ class _Rows:
         return item
 
     def _untitled(self, row: Row) -> None:
-        message = f"the row has no text under {self.table.header[self.title]!r}, so it is no item. "
+        message = (
+            f"the row has no text under {self.table.header[self.title]!r}, so it is no item. "
             "Write what it is about."
+        )
         self.document.findings.append(Finding("untitled_row", Severity.WARNING, row.line, message))
 
     def _state(self, item: ParsedItem, row: Row) -> None:
         if self.status is None:
-            if (boxed := _BOXED.fullmatch(item.title)) and (
-                status := MARKS.get(boxed["sign"].strip())
-            ) is not None:
+            boxed = _BOXED.fullmatch(item.title)
+            if boxed and (status := MARKS.get(boxed["sign"].strip())) is not None:
                 item.status, item.title, item.explicit_status = status, boxed["title"].strip(), True
                 start = row.spans[self.title][0] if self.title < len(row.spans) else 0
                 if self.document.raw[row.line - 1][start : start + 1] == "[":
