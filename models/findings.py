@@ -226,6 +226,34 @@ _ALL = (
         "Check the parent and correct the indent.",
     ),
     Rule(
+        "sibling_indent",
+        _INFO,
+        "Siblings are indented differently",
+        "Items with the same parent stand at different columns; one of them may be meant for another parent.",
+        "Indent them alike, or correct the parent.",
+    ),
+    Rule(
+        "wide_indent",
+        _INFO,
+        "Lines are indented by unusual spaces",
+        "An em space (U+2003) or the like stands where spaces should. It was read as one or two columns.",
+        "Indent with plain spaces.",
+    ),
+    Rule(
+        "missing_level",
+        _INFO,
+        "An id skips a level",
+        "The item that should be between it and its parent, by its id, is not on the board.",
+        "Add the missing item, or correct the id.",
+    ),
+    Rule(
+        "missing_number",
+        _INFO,
+        "Siblings leave a number out",
+        "The ids below one parent count on, and a number between them is not there.",
+        "Look whether an item was lost.",
+    ),
+    Rule(
         "parent_ring",
         _WARNING,
         "An item is its own ancestor",
@@ -289,6 +317,13 @@ _ALL = (
     ),
     # where the board contradicts itself
     Rule(
+        "question_outside_gate",
+        _INFO,
+        "Questions stand among the work",
+        "CONSULT or REFLECT items stand below an item that is no gate, so nothing waits for the answers.",
+        "Put them below the gate (`.GOV`) of their branch.",
+    ),
+    Rule(
         "done_parent_open_child",
         _WARNING,
         "A closed item has open parts",
@@ -301,6 +336,13 @@ _ALL = (
         "An open item has only closed parts",
         "Everything below it is closed, the item itself is not.",
         "Close it, or write what is left.",
+    ),
+    Rule(
+        "open_parent_some_done",
+        _INFO,
+        "A parent is not begun, but children are done",
+        "The parent's mark says todo; some of its children are done, others are not.",
+        "Mark the parent as in progress.",
     ),
     Rule(
         "lane_conflict",
@@ -351,6 +393,13 @@ _ALL = (
         "Mark and evidence disagree",
         "The item's mark says one thing, the result or the criteria below it say another.",
         "Check which is true and correct the other.",
+    ),
+    Rule(
+        "oversized",
+        _INFO,
+        "An item is too large for one prompt",
+        "Its text has more than 20,000 characters.",
+        "Split it, or put the text into a document of its own.",
     ),
     Rule(
         "broken_path",

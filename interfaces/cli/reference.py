@@ -1,15 +1,22 @@
-"""`python -m interfaces.cli.reference`: docs/cli.md, made from the commands themselves."""
+"""`python -m interfaces.cli.reference`: docs/cli.md, made from the commands themselves.
+
+With `docs/boards.md` as argument it writes the table of findings into that page.
+"""
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import typer
 
 from interfaces.cli import commands
+from models.findings import FINDINGS
 
+FINDINGS_PLACE = re.compile(r"(<!-- findings -->\n).*?(<!-- /findings -->)", re.DOTALL)
 HEAD = """\
 # The command line
 
@@ -64,5 +71,26 @@ def _row(parameter: Any) -> str:
     return f"| `{name}` | {default} | {meaning} |\n"
 
 
+def findings_table() -> str:
+    """Every finding with what it means and what to do."""
+    rows = [
+        f"| `{rule.code}` | {rule.severity} | {rule.title}. {rule.meaning} | {rule.remedy} | {', '.join(rule.by)} |"
+        for rule in FINDINGS.values()
+    ]
+    head = ["| code | severity | what it means | what to do | found by |", "| --- | --- | --- | --- | --- |"]
+    return "\n".join([*head, *(row.replace("<", "\\<") for row in rows)]) + "\n"
+
+
+def fill_in(page: Path) -> None:
+    """Write the table where the page has room for it."""
+    text = page.read_text(encoding="utf-8")
+    page.write_text(
+        FINDINGS_PLACE.sub(lambda place: place[1] + findings_table() + place[2], text), encoding="utf-8"
+    )
+
+
 if __name__ == "__main__":
-    sys.stdout.write(markdown())
+    if sys.argv[1:]:
+        fill_in(Path(sys.argv[1]))
+    else:
+        sys.stdout.write(markdown())

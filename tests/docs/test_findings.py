@@ -57,7 +57,9 @@ def test_the_usual_severity_is_one_that_is_emitted() -> None:
 
 
 def test_every_finding_is_described_in_sentences() -> None:
+    source = (ROOT / "models" / "findings.py").read_text(encoding="utf-8")
     for code, rule in FINDINGS.items():
+        assert source.count(f'"{code}",') == 1, f"{code} is described twice"
         assert rule.code == code
         assert rule.severity in Severity
         assert rule.by
