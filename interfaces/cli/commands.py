@@ -4,7 +4,21 @@ from __future__ import annotations
 
 import typer
 
-from interfaces.cli import boards, db, docs, items, lint, memory, parse, review, run, services, simulate, write_back
+from interfaces.cli import (
+    boards,
+    db,
+    docs,
+    graph,
+    items,
+    lint,
+    memory,
+    parse,
+    review,
+    run,
+    services,
+    simulate,
+    write_back,
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -15,6 +29,7 @@ def register(app: typer.Typer) -> None:
     app.command("lint")(lint.lint)
     app.add_typer(boards.app, name="boards")
     app.add_typer(items.app, name="items")
+    app.command("graph")(graph.graph)
     app.add_typer(review.app, name="review")
     app.command("write-back")(write_back.write_back)
     app.add_typer(memory.app, name="memory")

@@ -19,13 +19,13 @@ class Look(NamedTuple):
 
 
 LOOKS: dict[State, Look] = {
-    State.READY: Look("▸", "ready: it runs next", "#0072B2", "#CFE6F5", "blue"),
+    State.READY: Look("▸", "ready: runs next", "#0072B2", "#CFE6F5", "blue"),
     State.RUNNING: Look("▶", "running", "#56B4E9", "#E3F3FC", "cyan"),
-    State.WAITING: Look("?", "waits for a person", "#E69F00", "#FCEBC5", "yellow"),
-    State.BLOCKED: Look("■", "blocked: waits for other items", "#CC79A7", "#F6E1EC", "magenta"),
-    State.PENDING: Look("○", "open: has open parts", "#8A8F98", "#FFFFFF", "default"),
+    State.WAITING: Look("?", "waiting for a person", "#E69F00", "#FCEBC5", "yellow"),
+    State.BLOCKED: Look("■", "blocked by other items", "#CC79A7", "#F6E1EC", "magenta"),
+    State.PENDING: Look("○", "pending: has open parts", "#8A8F98", "#FFFFFF", "default"),
     State.FAILED: Look("✗", "failed", "#D55E00", "#FADCC9", "red"),
-    State.DONE: Look("✓", "done: an answer was accepted", "#009E73", "#CDEEE3", "green"),
-    State.SKIPPED: Look("–", "ticked on the board", "#8A8F98", "#E9EBEE", "bright_black"),
-    State.CANCELLED: Look("×", "cancelled: it will not be done", "#8A8F98", "#E9EBEE", "bright_black"),
+    State.DONE: Look("✓", "done: answer accepted", "#009E73", "#CDEEE3", "green"),
+    State.SKIPPED: Look("–", "skipped: ticked on the board", "#8A8F98", "#E9EBEE", "bright_black"),
+    State.CANCELLED: Look("×", "cancelled: will not be done", "#8A8F98", "#E9EBEE", "bright_black"),
 }

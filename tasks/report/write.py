@@ -16,8 +16,8 @@ def write(report: Report, folder: Path) -> tuple[Path, Path]:
     markdown, data = folder / "report.md", folder / "report.json"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _replace(markdown, as_markdown(report))
-        _replace(data, report.model_dump_json(indent=2) + "\n")
+        replace(markdown, as_markdown(report))
+        replace(data, report.model_dump_json(indent=2) + "\n")
     except OSError as error:
         raise InputError(
             f"The report can't be written to {folder}: {error.strerror}. Name another folder with --out; "
@@ -26,7 +26,8 @@ def write(report: Report, folder: Path) -> tuple[Path, Path]:
     return markdown, data
 
 
-def _replace(path: Path, content: str) -> None:
+def replace(path: Path, content: str) -> None:
+    """Put `content` in the place of a file, as a whole or not at all. Raises OSError."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
