@@ -23,7 +23,7 @@ def account(document: Document, outline: Outline, reasons: Mapping[int, str], ot
     for number, raw in enumerate(document.raw, 1):
         if number in known or ("[" not in raw and _SIGNS.isdisjoint(raw)):
             continue
-        text = raw.strip(" \t>")
+        text = raw.strip().lstrip("> \t")
         if is_checkbox(text):
             reason = "empty" if _ALONE.fullmatch(text) else otherwise
         elif _BOX.search(raw):
