@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -19,7 +19,8 @@ from models.calls import Passage
 from models.recipe import Recipe, Rendered
 from sql.connection import Database
 from tasks import validate
-from tasks.decompose import apply_split
+from tasks.decompose import apply_split, split_problems
+from tasks.decompose.complexity import Complexity
 from tasks.execute import Batch, ClaimedItem, Drain, RunBatch, Seat, Stages, Tally, adopt, drain_any
 from tasks.recipes import Recipes, load_recipes, render
 from tasks.remember import recall_for_items
@@ -30,19 +31,25 @@ PROGRESS_SECONDS = 1.0
 """Least time between two updates of the progress artifact: each is a count and a call to the Prefect server."""
 
 
-def stages(context_tokens: int) -> Stages:
+def stages(context_tokens: int, recipes: Mapping[str, Recipe] | None = None, split_parts: int = 8) -> Stages:
     """The neighbours of a drain, wired: recall from memory, render the recipe, validate, split."""
+    approving = frozenset(name for name, recipe in (recipes or {}).items() if recipe.header.approve)
 
     def rendered(
         recipe: Recipe, item: ClaimedItem, passages: Sequence[Passage], reason: str | None
     ) -> Rendered:
-        return render(recipe, item, passages, reason, context_tokens=context_tokens)
+        parts = Complexity(item.complexity).parts(split_parts) if recipe.header.splits else None
+        return render(recipe, item, passages, reason, context_tokens=context_tokens, parts=parts)
+
+    async def split(connection: Any, item_id: int, data: dict[str, Any] | None) -> int:
+        return await apply_split(connection, item_id, data, approving=approving)
 
     return Stages(
         recall=recall_for_items,
         render=rendered,
         validate=validate.validate_batch,
-        on_split=apply_split,
+        on_split=split,
+        check_splits=split_problems,
     )
 
 
@@ -55,6 +62,7 @@ async def execute(backend: str = "auto", boards: list[int] | None = None) -> dic
     """
     logger = get_run_logger()
     async with opened() as (config, db), AsyncExitStack() as stack:
+        recipes = load_recipes(config)
         seats: list[Seat] = []
         for endpoint, probe in await choices(config, backend):
             model = endpoint.model or ""
@@ -63,8 +71,9 @@ async def execute(backend: str = "auto", boards: list[int] | None = None) -> dic
             )
             server = make(endpoint)
             stack.push_async_callback(server.close)
-            seats.append(Seat(server, endpoint, model, stages(endpoint.context_tokens)))
-        recipes = load_recipes(config)
+            seats.append(
+                Seat(server, endpoint, model, stages(endpoint.context_tokens, recipes, config.split_parts))
+            )
         await _adopt(db, recipes)
         async with observed(", ".join(dict.fromkeys(seat.model for seat in seats))) as run_batch:
             tally = await drain_any(

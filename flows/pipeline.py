@@ -44,6 +44,7 @@ async def pipeline(
     out: str | None = None,
     pools: bool = True,
     write_back: bool | None = None,
+    approve_plans: bool | None = None,
     run_id: uuid.UUID | None = None,
 ) -> dict[str, Any]:
     """Bring one or several boards (files, folders, globs) from ingest to report.
@@ -51,6 +52,7 @@ async def pipeline(
     `backend` is a backend's name or `auto`; None takes the setting. `pools`: execute through the work pool that is
     pinned to the backend; False: in this process. `out` is the report's folder; None writes no files, the report is
     then the run's artifact. `write_back`: bring the marks of the boards' files in step; None takes the setting.
+    `approve_plans`: a split waits for a person before any of its parts runs; None takes the setting.
     Returns run id, state (settled, waiting) and counts. Fails when a server fails; what was accepted is kept, and the
     report is written all the same.
     """
@@ -75,7 +77,7 @@ async def pipeline(
                 model=model,
                 unreadable=ingested["unreadable"],
             )
-            await asyncio.to_thread(decompose, boards)
+            await asyncio.to_thread(decompose, boards, approve_plans)
             await _execute(str(endpoint.backend), boards, pools)
             await remember_accepted()
             if config.write_back if write_back is None else write_back:

@@ -90,6 +90,8 @@ class ErrorType(StrEnum):
     HUMAN_ONLY = "human_only"
     # not an error of a try: the board lets items wait for one another, and a person says which goes first
     CYCLE = "cycle"
+    # not an error: how the item is to be split waits for approval
+    PLAN = "plan"
 
     @property
     def charged(self) -> bool:

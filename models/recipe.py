@@ -56,6 +56,7 @@ class RecipeHeader(BaseModel):
     review: ReviewPolicy = ReviewPolicy.ON_FAILURE
     fallback: str | None = Field(default=None, description="recipe to go on with when this one gives up")
     splits: bool = Field(default=False, description="an accepted answer becomes child items (recipe `split`)")
+    approve: bool = Field(default=False, description="a person approves a split before any part of it runs")
     backends: list[str] = Field(default_factory=list, description="allowed backends; empty: all")
     max_attempts: int | None = Field(default=None, ge=1)
     max_tokens: int = Field(default=1024, ge=16)

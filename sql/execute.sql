@@ -41,7 +41,7 @@ with top as (
 )
 select c.id, c.board_id, c.recipe, c.model, c.attempts, c.tries,
        s.kind, s.ext_id, s.title, s.body, s.line, s.labels, b.source, b.title as board_title,
-       p.title as parent_title, p.body as parent_body
+       p.title as parent_title, case when p.origin = 'document' then '' else p.body end as parent_body, s.complexity
   from claimed c
   join item_source s on s.item_id = c.id
   join board b on b.id = c.board_id

@@ -61,8 +61,16 @@ select penstock_advance_board(%(board)s)
 -- name: recheck_rollup
 select penstock_advance_board(board_id) from item where id = %(item)s and recipe = 'rollup'
 
+-- name: do_whole
+update item set status = 0, ready = false, recipe = %(recipe)s, attempts = 0, run_after = now()
+ where id = %(item)s and status = 3 returning board_id
+
 -- name: reject_item
 -- Without its synthesis an item is still what its parts are: done.
 update item set status = case recipe when 'rollup' then 4 else 6 end, ready = false
  where id = %(item)s and status = 3 returning id
+
+-- name: release_work
+-- What a person rejected is not being done: another item that was refused for it may do it.
+select penstock_release_work(array[%(item)s::bigint])
 

@@ -1,6 +1,7 @@
 """A prompt from a recipe's templates, an item and passages: sandboxed, fenced, within the context.
 
-Templates see (`VARIABLES`): `item` with kind, ext_id, title, body, source, board_title, parent_title, parent_body;
+Templates see (`VARIABLES`): `item` with kind, ext_id, title, body, source, board_title, parent_title, parent_body,
+parts (how many parts its complexity suggests);
 `passages`, each with cite and text; `reason`, why an earlier answer was not accepted, or an empty text;
 `fence`, a key that is new for every request, so that foreign text can't close its own fence; `schema`, the
 answer's JSON Schema as text. The system section sees `schema` alone: it is the same for every item of a recipe,
@@ -57,9 +58,10 @@ class ItemView:
     board_title: str
     parent_title: str
     parent_body: str
+    parts: str = ""  # how many parts its complexity suggests; empty where it is not known
 
 
-_FIELDS = tuple(field.name for field in fields(ItemView))
+_FIELDS = tuple(field.name for field in fields(ItemView) if field.name != "parts")
 
 
 def render(
@@ -70,15 +72,18 @@ def render(
     *,
     context_tokens: int = 8192,
     fence: str | None = None,
+    parts: int | None = None,
 ) -> Rendered:
     """Render the prompt of one item.
 
     Where prompt and answer would not fit into `context_tokens` (at CHARACTERS_PER_TOKEN), passages are left out,
     lowest score first; an item that is too long by itself is sent whole, and the server says so. The passages
     that are left come back with hidden text removed, as the model sees them. `fence` is for tests; by default it
-    is random. Raises RecipeError where the template fails.
+    is random. `parts`: how many an item that is to be split might have. Raises RecipeError where the template fails.
     """
-    view = ItemView(*(visible(getattr(item, name) or "") for name in _FIELDS))
+    view = ItemView(
+        *(visible(getattr(item, name) or "") for name in _FIELDS), parts="" if parts is None else str(parts)
+    )
     shown = [_shown(passage) for passage in passages]
     kept = [passage for passage in shown if passage.text]
     why = visible(reason or "")
@@ -121,7 +126,7 @@ def _prompt_hash(recipe: Recipe, view: ItemView, passages: Sequence[Passage], re
     """Of the recipe's hash and the variables; the fence stays out, or no two prompts would be the same."""
     variables = [
         recipe.hash,
-        [getattr(view, name) for name in _FIELDS],
+        [*(getattr(view, name) for name in _FIELDS), view.parts],
         [[passage.cite, passage.text] for passage in passages],
         reason,
     ]

@@ -149,6 +149,8 @@ class _Checker:
                 )
         if self.header.splits and "subtasks" not in properties:
             raise self.fail(("splits",), "`splits: true` needs a schema with `subtasks`.")
+        if self.header.approve and not self.header.splits:
+            raise self.fail(("approve",), "`approve: true` is for recipes that split (`splits: true`).")
         for index, check in enumerate(self.header.checks):
             self._check(index, check, properties)
 

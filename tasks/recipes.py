@@ -22,6 +22,7 @@ __all__ = ["Recipes", "load_recipes", "render"]
 BUILT_IN = Path(__file__).resolve().parent.parent / "recipes"
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 REST = "*"
+SPLIT = "split"
 
 
 class Recipes(dict[str, Recipe]):
@@ -40,6 +41,15 @@ class Recipes(dict[str, Recipe]):
     def for_kind(self, kind: str) -> Recipe:
         """The recipe that does items of this kind: the one that names it, else the one for the rest ("*")."""
         return self[self._by_kind.get(kind) or self._by_kind[REST]]
+
+    def kinds(self) -> list[str]:
+        """The kinds that recipes name, without the one for the rest."""
+        return [kind for kind in self._by_kind if kind != REST]
+
+    def splitting(self) -> Recipe | None:
+        """The recipe that splits an item whose kind does not say so: `split`, else the first by name that can."""
+        able = sorted(name for name, recipe in self.items() if recipe.header.splits)
+        return self[SPLIT if SPLIT in able else able[0]] if able else None
 
 
 def load_recipes(settings: Settings) -> Recipes:

@@ -90,7 +90,8 @@ class _Maker:
 
     def _array(self, schema: dict[str, Any], name: str, depth: int) -> list[Any]:
         least = int(schema.get("minItems", 0))
-        if name == "citations" and self._cited is None:
+        # A part that needed the part of the same number would be a ring.
+        if name == "needs" or (name == "citations" and self._cited is None):
             count = least
         else:
             count = min(max(1, least), int(schema.get("maxItems", max(1, least))))

@@ -35,7 +35,7 @@ GoOn = Annotated[
 @app.command("list")
 def list_reviews(
     error: Annotated[str | None, typer.Option(help="Only this error type, for example no_evidence.")] = None,
-    kind: Annotated[str | None, typer.Option(help="Only item or document.")] = None,
+    kind: Annotated[str | None, typer.Option(help="Only item, plan or document.")] = None,
     json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object per review, one per line.")
     ] = False,
@@ -67,7 +67,7 @@ def show(number: Number) -> None:
 
 @app.command()
 def accept(numbers: Numbers, note: Note = None, go_on: GoOn = True) -> None:
-    """Take the proposal as the result; what waited for it goes on."""
+    """Take the proposal as the result, of a plan as the parts; what waited for it goes on."""
     from models.enums import Decision
 
     _decide(numbers, Decision.ACCEPT, None, note, go_on)
@@ -76,12 +76,15 @@ def accept(numbers: Numbers, note: Note = None, go_on: GoOn = True) -> None:
 @app.command()
 def edit(
     number: Number,
-    text: Annotated[str | None, typer.Option(help="The text that becomes the result.")] = None,
+    text: Annotated[str | None, typer.Option(help="The text that becomes the result, or the plan.")] = None,
     file: Annotated[Path | None, typer.Option(help="A file with that text, - for standard input.")] = None,
     note: Note = None,
     go_on: GoOn = True,
 ) -> None:
-    """Give the result yourself. Without --text and --file, $EDITOR opens on the proposal."""
+    """Give the result, or the plan, yourself. Without --text and --file, $EDITOR opens on the proposal.
+
+    A plan is a numbered list with `- when it is done` below each part; the word `whole` alone: do it without a split.
+    """
     from models.enums import Decision
     from models.errors import InputError
     from tasks.review import review_case as read

@@ -44,6 +44,13 @@ def run(
             help="Change the marks of items that were settled in the boards' files; with --dry-run, show the diff.",
         ),
     ] = None,
+    approve_plans: Annotated[
+        bool | None,
+        typer.Option(
+            "--approve-plans/--no-approve-plans",
+            help="Ask a person before any part of an item that was split runs; without it, the setting (no).",
+        ),
+    ] = None,
 ) -> None:
     """Bring boards from plan to answers, what is doubtful to a review queue, and a report beside.
 
@@ -68,7 +75,7 @@ def run(
 
             show_marks(config, paths, dry_run=True, note=config.write_back_note)
         return
-    raise typer.Exit(_exit_code(_pipeline(config, paths, dialect, backend, out, write_back)))
+    raise typer.Exit(_exit_code(_pipeline(config, paths, dialect, backend, out, write_back, approve_plans)))
 
 
 def demo(out: Out = Path("penstock-report")) -> None:
@@ -116,6 +123,7 @@ def _pipeline(
     backend: str | None,
     out: Path,
     write_back: bool | None = None,
+    approve_plans: bool | None = None,
 ) -> Report:
     """Bring up what is not there, run the pipeline flow in this process, show how it goes and what came of it."""
     import uuid
@@ -152,6 +160,7 @@ def _pipeline(
                             str(out),
                             pools=pools,
                             write_back=write_back,
+                            approve_plans=approve_plans,
                             run_id=run_id,
                         )
                         run_flow(flow, prefect, database)

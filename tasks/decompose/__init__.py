@@ -1,7 +1,20 @@
 """Decompose: a board's structure becomes a graph of what waits for what."""
 
-from tasks.decompose.board import Decomposition, decompose_board
-from tasks.decompose.split import apply_split, split_problem
+from tasks.decompose.board import Decomposition, decompose_board, decompose_boards
+from tasks.decompose.plan import WHOLE, parse_plan, plan_text, split_problem
+from tasks.decompose.split import apply_plan, apply_split, split_problems
 from tasks.decompose.wishes import Wishes
 
-__all__ = ["Decomposition", "Wishes", "apply_split", "decompose_board", "split_problem"]
+__all__ = [
+    "WHOLE",
+    "Decomposition",
+    "Wishes",
+    "apply_plan",
+    "apply_split",
+    "decompose_board",
+    "decompose_boards",
+    "parse_plan",
+    "plan_text",
+    "split_problem",
+    "split_problems",
+]

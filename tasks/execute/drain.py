@@ -18,7 +18,7 @@ from models.enums import ErrorType
 from models.errors import BackendUnavailable, PenstockError
 from models.recipe import ROLLUP, Recipe, Rendered
 from models.settings import Endpoint, Settings
-from models.verdict import AnswerRow, BatchVerdict, Verdict
+from models.verdict import AnswerRow, BatchVerdict, Failure, Verdict
 from tasks.execute import policy
 from tasks.execute.lease import Lease
 from tasks.execute.parts import gather
@@ -32,6 +32,7 @@ BUSY_SECONDS = 0.05
 """Least pause between two claims that found nothing."""
 
 Recall = Callable[[Any, Sequence[ClaimedItem], int], Awaitable[list[list[Passage]]]]
+CheckSplits = Callable[[Any, Mapping[int, dict[str, Any]]], Awaitable[dict[int, str]]]
 Validate = Callable[[Recipe, Sequence[AnswerRow]], Awaitable[BatchVerdict]]
 
 
@@ -49,6 +50,7 @@ class Stages:
     render: Render
     validate: Validate
     on_split: OnSplit
+    check_splits: CheckSplits | None = None
 
 
 @dataclass(slots=True)
@@ -185,6 +187,8 @@ class Drain:
             if prompt is not None and isinstance(reply, ModelAnswer)
         ]
         checked = await self.stages.validate(recipe, rows) if rows else BatchVerdict({})
+        if recipe.header.splits:
+            checked = await self._checked_splits(checked)
         reports = [
             self._report(recipe, item, prompt, reply, checked.verdicts.get(item.id))
             for item, prompt, reply in zip(batch.items, rendered, replies, strict=True)
@@ -206,6 +210,18 @@ class Drain:
             await self.store.undelay(self._put_off)
             self._put_off = []
         return tally
+
+    async def _checked_splits(self, checked: BatchVerdict) -> BatchVerdict:
+        """A split that passed by itself and can't be used where its item stands is asked again, with the reason."""
+        check = self.stages.check_splits
+        splits = {one.item_id: one.data for one in checked.verdicts.values() if one.passed and one.data}
+        if check is None or not splits:
+            return checked
+        problems = await self.store.query(lambda connection: check(connection, splits))
+        for item_id, problem in problems.items():
+            failure = Failure("rules", "split", ErrorType.RULE, problem)
+            checked.verdicts[item_id] = replace(checked.verdicts[item_id], failures=(failure,))
+        return checked
 
     async def _material(
         self, batch: Batch, recipe: Recipe

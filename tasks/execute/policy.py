@@ -7,7 +7,9 @@
 | no evidence, human only                 | a person at once: asking again would bring the same                 |
 | a check crashed                         | a person at once: an answer that could not be checked is not a pass |
 
-Before a person is asked, a recipe with a `fallback` goes on as that recipe with fresh attempts.
+Before a person is asked, a recipe with a `fallback` goes on as that recipe with fresh attempts. One that splits does
+not: the item's own list is its split then, else a person says how to split it. (Where the backend may not split at all,
+the fallback does the item whole: tasks/execute, `_reroute`.)
 """
 
 from __future__ import annotations
@@ -65,7 +67,7 @@ def after_failure(
     final = error_type in AT_ONCE_TO_A_PERSON or deterministic or attempts + 1 >= limit
     if not final:
         return Next("retry", charged=1)
-    if recipe.header.fallback:
+    if recipe.header.fallback and not recipe.header.splits:
         return Next("fallback", charged=1, next_recipe=recipe.header.fallback)
     return Next("deferred", charged=0 if error_type is ErrorType.HUMAN_ONLY else 1)
 

@@ -18,7 +18,7 @@ from models.recipe import ROLLUP, Recipe
 from sql.statements import statement
 from tasks.execute.work import Batch, ClaimedItem, Report, Tally
 
-OnSplit = Callable[[psycopg.AsyncConnection, int, dict[str, Any]], Awaitable[int]]
+OnSplit = Callable[[psycopg.AsyncConnection, int, dict[str, Any] | None], Awaitable[int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +126,13 @@ class Store:
                 by_id = {report.item.id: report for report in reports}
                 for item_id in done:
                     if not await on_split(self._connection, item_id, by_id[item_id].data or {}):
-                        moved[item_id] = "deferred"  # a split that can't be used went to a person
+                        moved[item_id] = "deferred"  # it can't be used, or somebody must approve it first
+                for item_id in [
+                    one for one, outcome in moved.items() if outcome == "deferred" and one not in done
+                ]:
+                    # The model gave no split that can be used. What the item's own text lists is one, perhaps.
+                    if await on_split(self._connection, item_id, None):
+                        moved[item_id] = "fallback"
             if recipe.name == ROLLUP:
                 # Whatever became of them: their parts may have changed while the model wrote.
                 await self._connection.execute(statement("execute.advance_boards"), {"items": list(moved)})

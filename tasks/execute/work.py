@@ -30,6 +30,7 @@ class ClaimedItem:
     board_title: str
     parent_title: str | None
     parent_body: str | None
+    complexity: int | None = None
 
     @property
     def question(self) -> str:

@@ -22,7 +22,7 @@ from difflib import SequenceMatcher
 from itertools import islice
 from typing import Any
 
-from tasks.ingest.rows import Row, normalised
+from tasks.ingest.rows import DOCUMENT, Row, normalised
 
 SIMILAR = 0.5
 NEAR = 16  # candidates looked at for one row; bounds the work on boards of thousands of like titles
@@ -77,6 +77,10 @@ def identify(rows: Sequence[Row], stored: Sequence[Stored]) -> dict[int, Stored]
         for ext_id, row in anchors.items():
             if row.item_id is None and (item := known.get(ext_id)) is not None:
                 pair(row, item)
+    # A document is the same one, whatever its title is now: a board has one at most.
+    documents = [row for row in rows if row.origin == DOCUMENT]
+    if documents:
+        _by(documents, free(live), pair, lambda row: DOCUMENT, lambda item: item.origin)
     _by(
         rows,
         free(live),

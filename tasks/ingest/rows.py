@@ -16,6 +16,10 @@ MAX_DEPTH = 64
 
 BOARD = "board"  # stands on the board
 PHASE = "phase"  # a barrier that the board implies by its headings
+DOCUMENT = "document"  # a text that is work as a whole: the decomposer splits it by its sections
+PRD = "prd"
+LONGEST_DOCUMENT = 400_000
+"""Characters of it that are kept as the item's body; the whole text is in memory."""
 
 
 @dataclass(slots=True, eq=False)
@@ -76,10 +80,32 @@ def board_rows(board: ParsedBoard, bad: Collection[int] = ()) -> Rows:
     for position, item in enumerate(kept, 1):
         rows[id(item)].position = position
     result.rows = _with_phases(list(rows.values()))
+    if board.dialect == PRD and not board.items and board.text.strip():
+        result.rows.append(_document(board))
     for row in result.rows:
         if row.parent is not None:
             row.parent.container = True
     return result
+
+
+def _document(board: ParsedBoard) -> Row:
+    """A requirements document has no items of its own. It is one, which is no item of the board's count."""
+    name = board.source.replace("\\", "/").rsplit("/", 1)[-1]
+    return Row(
+        position=1,
+        parent=None,
+        depth=0,
+        ext_id=None,
+        kind=PRD,
+        title=_plain(board.title or name),
+        body=_plain(board.text[:LONGEST_DOCUMENT]),
+        line=1,
+        declared=Declared.TODO,
+        priority=2,
+        labels={},
+        needs=[],
+        origin=DOCUMENT,
+    )
 
 
 def _row(item: ParsedItem, depth: int, parent: Row | None) -> Row:

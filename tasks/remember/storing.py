@@ -23,6 +23,8 @@ from models.board import ParsedBoard
 from models.errors import SettingsError
 from models.tables import EMBEDDING_DIMENSIONS
 from sql.statements import statement
+from tasks.decompose.prd import document_split
+from tasks.ingest.rows import PRD
 from tasks.remember.chunking import Chunk, chunk
 from tasks.remember.embedding import Encoder, default_encoder
 
@@ -173,6 +175,10 @@ def printable(source: str) -> str:
 
 def _of_board(board_id: int, source: str, board: ParsedBoard, name: str) -> Iterator[_Node]:
     items = {item.line for item in board.items}
+    if board.dialect == PRD and not board.items:
+        # What a document asks for is work, no evidence that it is so.
+        asked = document_split(board.text) or {"subtasks": []}
+        items = {part["line"] for part in asked["subtasks"]}
     for piece in chunk(board.text.replace("\0", "\ufffd")):
         kind = "document" if items.isdisjoint(range(piece.line_start, piece.line_end + 1)) else "plan"
         cite = _cite(name, piece)

@@ -27,6 +27,7 @@ MEANING: dict[str, str] = {
     ErrorType.GROUNDING: "the answer is not borne out by the documents it names",
     ErrorType.CHECK_CRASHED: "a check could not run, so the answer counts as not checked",
     ErrorType.HUMAN_ONLY: "its recipe always asks a person",
+    ErrorType.PLAN: "how to split it waits for approval; nothing of the plan has run",
     ErrorType.CYCLE: "items wait for one another in a ring; say which goes first",
 }
 

@@ -3,7 +3,10 @@
     waiting --accept--> done (the proposal becomes the result)      --reject--> cancelled (dependents go on)
             --edit----> done (the person's text is the result)      --retry---> ready (fresh attempts)
 
-This module is the only owner of those four transitions.
+A review of the kind `plan` asks how an item is to be split: accept and edit make its parts, and the item is then what
+they come to (pending); an edit is checked as a model's split is, and refused with the reason. Retry asks a model.
+
+This module is the only owner of those transitions.
 """
 
 from __future__ import annotations
@@ -18,8 +21,11 @@ from models.enums import Decision
 from models.errors import InputError
 from models.review import Decided, OpenReview, ReviewCase, Try
 from sql.statements import statement
-from tasks.decompose import apply_split
+from tasks.decompose import WHOLE, apply_plan, parse_plan
+from tasks.decompose.split import PART_RECIPE
 from tasks.foreign import storable
+
+PLAN = "plan"
 
 __all__ = ["decide", "open_reviews", "review_case"]
 
@@ -81,12 +87,44 @@ async def decide(
             raise InputError(
                 f"Review {review_id} was decided before: {case.decision} by {case.decided_by}. Nothing was changed."
             )
-        item_id, _, proposal, details, title = row
+        item_id, kind, proposal, details, title = row
         released = 0
-        if item_id is not None:
+        if item_id is not None and kind == PLAN and decision in (Decision.ACCEPT, Decision.EDIT):
+            released = await _decide_plan(connection, review_id, int(item_id), decision, text, details)
+        elif item_id is not None:
             final = text if decision is Decision.EDIT else proposal
             released = await _move(connection, review_id, int(item_id), decision, final, details)
     return Decided(review_id, decision, item_id, title, released)
+
+
+async def _decide_plan(
+    connection: psycopg.AsyncConnection,
+    review_id: int,
+    item_id: int,
+    decision: Decision,
+    text: str | None,
+    details: dict[str, Any],
+) -> int:
+    """The plan's parts become items, or with the text `whole` the item is done without a split."""
+    if decision is Decision.EDIT and (text or "").strip().lower() == WHOLE:
+        moved = await connection.execute(
+            statement("review.do_whole"), {"item": item_id, "recipe": PART_RECIPE}
+        )
+        row = await moved.fetchone()
+        if row is None:
+            raise InputError(
+                f"The item of review {review_id} is no longer waiting: its board changed since. Nothing was changed."
+            )
+        released = await connection.execute(statement("review.release"), {"board": row[0]})
+        row = await released.fetchone()
+        return int(row[0]) if row else 0
+    plan = parse_plan(text or "") if decision is Decision.EDIT else details.get("data") or {}
+    if not plan.get("subtasks"):
+        raise InputError(
+            f"Review {review_id} has no plan that could be accepted. Write one: `penstock review edit {review_id}`, or "
+            f"write {WHOLE!r} to have the item done without a split, or retry or reject it."
+        )
+    return await apply_plan(connection, item_id, plan)
 
 
 async def _move(
@@ -127,9 +165,8 @@ async def _move(
         released = await connection.execute(statement("review.release"), {"board": row[0]})
         row = await released.fetchone()
         return int(row[0]) if row else 0
-    subtasks = (details.get("data") or {}).get("subtasks") if decision is Decision.ACCEPT else None
-    if subtasks:
-        await apply_split(connection, item_id, {"subtasks": subtasks})
+    if decision is Decision.REJECT:
+        await connection.execute(statement("review.release_work"), {"item": item_id})
     advanced = await connection.execute(statement("execute.advance"), {"items": [item_id]})
     row = await advanced.fetchone()
     # A synthesis: its parts may have changed while the person decided.

@@ -139,7 +139,7 @@ async def test_parts_of_parts_have_an_end(database: Database) -> None:
     async with await database.aconnect() as connection:
         item = await settled_item(connection)
         for level in range(3):
-            assert await apply_split(connection, item, split(f"part {level}", "rest")) == 2
+            assert await apply_split(connection, item, split(f"part {level}", f"rest {level}")) == 2
             item = (
                 await one(connection, "select item_id from item_source where title = %s", f"part {level}")
             )[0]
