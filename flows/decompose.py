@@ -12,7 +12,7 @@ from prefect.runtime import flow_run
 from models.settings import settings
 from sql.connection import database
 from sql.schema import prepare
-from tasks.decompose import Wishes, decompose_board
+from tasks.decompose import Wishes, decompose_boards
 from tasks.recipes import load_recipes
 
 __all__ = ["decompose"]
@@ -34,7 +34,7 @@ def decompose(boards: list[int], approve_plans: bool | None = None) -> list[dict
     """
     found = order(boards, approve_plans)
     rows = [
-        {name: one[name] for name in ("board_id", "leaves", "containers", "edges", "cycles")}
+        {name: one[name] for name in ("board_id", "leaves", "containers", "edges", "cycles", "parts", "plans")}
         | {"findings": len(one["findings"])}
         for one in found
     ]
@@ -54,11 +54,11 @@ def decompose(boards: list[int], approve_plans: bool | None = None) -> list[dict
     persist_result=False,
 )
 def order(boards: list[int], approve_plans: bool | None = None) -> list[dict[str, Any]]:
-    """Each board in a transaction of its own."""
+    """Each board in a transaction of its own; then boards on which something of these depends or did."""
     config = settings()
     recipes = load_recipes(config)
     wishes = Wishes.of(config, approve=approve_plans)
     with database(config) as db:
         prepare(db)
         with db.connect(autocommit=True) as connection:
-            return [decompose_board(connection, board, recipes, wishes).as_json() for board in boards]
+            return [found.as_json() for found in decompose_boards(connection, boards, recipes, wishes)]

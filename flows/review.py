@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from prefect import flow, get_run_logger
@@ -10,6 +11,10 @@ from prefect.runtime import flow_run
 from flows.opening import opened
 from flows.remember import remember_accepted
 from models.enums import Decision
+from models.settings import Settings
+from sql.connection import Database
+from tasks.decompose import Wishes, decompose_boards
+from tasks.recipes import load_recipes
 from tasks.review import decide
 
 __all__ = ["review"]
@@ -29,14 +34,22 @@ async def review(
     by: str = "prefect",
 ) -> dict[str, Any]:
     """Decide one review. Items that it released are drained by `execute/<backend>`, which the HTTP door starts."""
-    async with opened() as (_, db):
+    async with opened() as (config, db):
         connection = await db.aconnect(autocommit=True)
         try:
             decided = await decide(connection, review_id, decision, text=text, note=note, by=by)
         finally:
             await connection.close()
+        if decision is Decision.REJECT:
+            await asyncio.to_thread(_look_again, config, db)
     await remember_accepted()
     get_run_logger().info(
         "%s: %s by %s; %d items released.", decided.title, decided.decision, by, decided.released
     )
     return {"review": decided.review_id, "decision": str(decided.decision), "released": decided.released}
+
+
+def _look_again(config: Settings, db: Database) -> None:
+    """What was refused because the rejected item did the same work gets its chance."""
+    with db.connect(autocommit=True) as connection:
+        decompose_boards(connection, [], load_recipes(config), Wishes.of(config))

@@ -100,6 +100,10 @@ class Settings(BaseSettings):
     write_back: bool = Field(default=False, description="a run brings the marks of boards' files in step")
     write_back_note: bool = Field(default=False, description="and puts a comment behind each mark it changes")
 
+    duplicate_days: int = Field(
+        default=30, ge=0, le=3650, description="days in which the same work is not done twice; 0: it may be"
+    )
+
     max_source_bytes: int = Field(default=20 * 1024 * 1024, ge=1)
 
     host: str = "127.0.0.1"

@@ -265,15 +265,11 @@ class WorkKey(SQLModel, table=True):
 class Duplicate(SQLModel, table=True):
     """An item that is not run, because another does the same work. Owned by tasks/decompose."""
 
-    __table_args__ = (
-        sa.Index("duplicate_fingerprint", "fingerprint"),
-        sa.Index("duplicate_original", "original_id"),
-    )
+    __table_args__ = (sa.Index("duplicate_fingerprint", "fingerprint"),)
     item_id: int = Field(
         sa_column=sa.Column(sa.BigInteger, sa.ForeignKey("item.id", ondelete="CASCADE"), primary_key=True)
     )
     fingerprint: uuid.UUID = Field(sa_column=sa.Column(sa.Uuid, nullable=False))
-    original_id: int = _reference("item.id", ondelete="CASCADE")
 
 
 class FindingRow(SQLModel, table=True):

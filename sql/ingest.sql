@@ -106,6 +106,10 @@ returning i.id, i.status
 -- name: supersede_results
 update result set superseded_at = now() where item_id = any(%(ids)b::bigint[]) and superseded_at is null
 
+-- name: release_work
+-- These items no longer do their work; one that was done does, until its content changes.
+select penstock_release_work(%(ids)b::bigint[])
+
 -- name: mark_removed
 update item_source set removed_at = now() where item_id = any(%(ids)b::bigint[]) and removed_at is null
 
@@ -121,7 +125,7 @@ with recursive below as (
 )
 update item i set status = case i.status when 4 then 4 else 6 end, parent_id = null, ready = false, lease = null
   from below b where i.id = b.id
-returning i.id
+returning i.id, i.status
 
 -- name: move_splits
 -- Parts stand where the item stands that they are parts of.

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,12 +15,17 @@ from models.board import Finding
 from models.enums import SETTLED, Severity, Status
 from models.errors import InputError
 from sql.statements import statement
+from tasks.decompose.across import edges_beyond, found_abroad, keep_links, keep_wanted
+from tasks.decompose.duplicates import claim_works, free_refused
 from tasks.decompose.graph import Graph, Node, Ring, build
+from tasks.decompose.structural import split_new_items
 from tasks.decompose.wishes import Wishes
 from tasks.ingest import replace_findings
 from tasks.recipes import Recipes
 
 STAGE = "decompose"
+ROUNDS = 8
+"""How often boards are looked at again in one call: each round is for what the one before changed on other boards."""
 
 Connection = psycopg.Connection[TupleRow]
 
@@ -31,10 +39,13 @@ class Decomposition:
     containers: int = 0
     edges: int = 0
     cycles: int = 0
+    split: int = 0  # items that were split now, by their own structure
+    parts: int = 0  # into so many
+    plans: int = 0  # splits that wait for approval since now
     findings: list[Finding] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
-        counts = ("board_id", "leaves", "containers", "edges", "cycles")
+        counts = ("board_id", "leaves", "containers", "edges", "cycles", "split", "parts", "plans")
         return {name: getattr(self, name) for name in counts} | {
             "findings": [finding.as_json() for finding in self.findings]
         }
@@ -48,44 +59,136 @@ def decompose_board(
     Items that have parts are containers: they are rolled up from their parts. An item needs what it names, what
     the items above it need, and the phases before its own. What runs or is done is left alone. The items of a
     ring are not ordered among themselves; one of them goes to a person, and the others wait for that decision.
-    The same version of a board again writes nothing. One transaction. Raises InputError for an unknown board or
-    too many needs, psycopg.Error; then nothing was changed.
+    An id that is not on the board means the item of another board of the folder that has it. An item whose work
+    another does already, wherever that stands, is not run; what needs it needs that one.
+    The same version of a board again writes nothing, unless something on another board changed what it comes to. One
+    transaction. Raises InputError for an unknown board or too many needs, psycopg.Error; then nothing was changed.
     """
     wishes = wishes or Wishes()
     with connection.transaction():
         source, *_ = _board(connection, board_id)
         connection.execute(statement("ingest.lock"), {"source": source})
-        _, sha256, decomposed = _board(connection, board_id)
         scope = {"board": board_id, "rollup": wishes.rollup, "approve": wishes.approve}
         connection.execute(statement("decompose.want_approval"), scope)
         wanted = connection.execute(statement("decompose.want_rollups"), scope)
-        if sha256 == decomposed:
+        if not _changed(connection, board_id, recipes):
             if wanted.rowcount:
                 connection.execute(statement("decompose.advance_board"), scope)
-            return _same(connection, board_id, recipes)
-        rows = connection.execute(statement("decompose.items"), {"board": board_id})
-        nodes = [Node(*row) for row in rows]
-        graph = build(nodes)
-        graph.findings = _not_said_before(connection, board_id, graph.findings)
+            return _same(connection, board_id)
+        connection.execute(statement("decompose.lock"))
+        connection.execute(statement("decompose.take_look_again"), scope)
+        *_, folder = _board(connection, board_id)
+        refused = free_refused(connection, board_id, wishes.duplicate_days)
+        splits = split_new_items(connection, board_id, recipes, wishes)
+        nodes = [Node(*row) for row in connection.execute(statement("decompose.items"), scope)]
+        kinds = _recipes(nodes, refused, recipes)
+        kinds |= {item_id: name for item_id, name in splits.recipes.items() if item_id in kinds}
+        asked = [node.id for node in nodes if node.asked == "open"]
+        connection.execute(statement("decompose.lock_items"), {"ids": [*kinds, *asked]})
+        duplicates = claim_works(
+            connection,
+            board_id,
+            nodes,
+            kinds,
+            refused,
+            known=list(recipes),
+            folder=folder,
+            days=wishes.duplicate_days,
+        )
+        abroad = found_abroad(connection, board_id, folder, nodes)
+        own = {node.id for node in nodes}
+        needed = {
+            need.id
+            for node in [*itertools.chain(*abroad.values()), *nodes]
+            for need in (node, *node.instead, node.original)
+            if need is not None and need.id not in own
+        }
+        graph = build(nodes, abroad=abroad, beyond=edges_beyond(connection, board_id, needed))
+        _forget_unknown(connection, board_id, graph, abroad)
+        graph.findings = _not_said_before(connection, board_id, [*graph.findings, *duplicates])
         for ring in graph.rings:
             ring.keeper = _keeper(ring)
             if ring.keeper is not None:
                 graph.edges |= {(leaf.id, ring.keeper.id) for leaf in ring.leaves if leaf is not ring.keeper}
-        _write(connection, board_id, graph, recipes)
+        keep_wanted(connection, board_id, folder, graph, abroad)
+        _write(connection, board_id, graph, kinds, list(recipes))
         return Decomposition(
             board_id,
             leaves=sum(node.origin != "phase" for node in graph.leaves),
             containers=sum(node.origin != "phase" for node in nodes if node.children),
             edges=len(graph.edges),
             cycles=len(graph.rings),
+            split=splits.items,
+            parts=splits.parts,
+            plans=splits.plans,
             findings=graph.findings,
         )
+
+
+def decompose_boards(
+    connection: Connection, boards: Sequence[int], recipes: Recipes, wishes: Wishes | None = None
+) -> list[Decomposition]:
+    """`decompose_board` for each, then for every board that has to be looked at again, now or since earlier.
+
+    Each in a transaction of its own: the connection commits by itself. What a further round would change waits for
+    the next call.
+    """
+    wishes = wishes or Wishes()
+    found = {board: decompose_board(connection, board, recipes, wishes) for board in boards}
+    for _ in range(ROUNDS):
+        again = connection.execute(statement("decompose.boards_to_look_at")).fetchall()
+        if not again:
+            break
+        for board, approve in again:
+            theirs = wishes if board in boards else dataclasses.replace(wishes, approve=approve)
+            try:
+                found[board] = decompose_board(connection, board, recipes, theirs)
+            except InputError:
+                if board in boards:
+                    raise
+                # Too many needs: whoever runs that board is told. It stays marked, and changes nothing here.
+    return [found[board] for board in boards]
+
+
+def _changed(connection: Connection, board_id: int, recipes: Recipes) -> bool:
+    """Is there anything to do: a new version of the board, something on another board, a recipe that is gone?"""
+    _, sha256, decomposed, _ = _board(connection, board_id)
+    if sha256 != decomposed:
+        return True
+    scope = {"board": board_id, "known": list(recipes)}
+    again = connection.execute(statement("decompose.marked"), scope).fetchone()
+    lost = connection.execute(statement("decompose.lost_recipes"), scope).fetchone()
+    return bool((again and again[0]) or (lost and lost[0]))
+
+
+def _recipes(nodes: Sequence[Node], refused: Collection[int], recipes: Recipes) -> dict[int, str]:
+    """What does an open leaf, by its kind: one not settled, or skipped because another does its work."""
+    parents = {node.parent_id for node in nodes}
+    return {
+        node.id: recipes.for_kind(node.kind).name
+        for node in nodes
+        if node.id not in parents
+        and node.open_leaf
+        and node.origin != "phase"
+        and (node.status not in SETTLED or node.id in refused)
+    }
+
+
+def _forget_unknown(
+    connection: Connection, board_id: int, graph: Graph, abroad: Mapping[str, Sequence[Node]]
+) -> None:
+    """The parser knows one file: what it did not find may be on another board."""
+    line = {node.id: node.line for node in graph.nodes}
+    met = {line[item_id] for item_id, reference in graph.unknown if reference in abroad}
+    met -= {line[item_id] for item_id, reference in graph.unknown if reference not in abroad}
+    if met:
+        connection.execute(statement("decompose.forget_unknown"), {"board": board_id, "lines": sorted(met)})
 
 
 def _not_said_before(connection: Connection, board_id: int, findings: list[Finding]) -> list[Finding]:
     """The parser names unknown ids of its dialect already."""
     said = connection.execute(statement("ingest.findings"), {"board": board_id, "stages": ["parse"]})
-    lines = {line for code, _, line, _ in said if code == "unknown_need"}
+    lines = {line for code, _, line, _ in said if code == "unknown_dependency"}
     return [
         finding for finding in findings if finding.code != "unknown_dependency" or finding.line not in lines
     ]
@@ -98,11 +201,8 @@ def _board(connection: Connection, board_id: int) -> tuple[Any, ...]:
     return row
 
 
-def _same(connection: Connection, board_id: int, recipes: Recipes) -> Decomposition:
-    scope = {"board": board_id, "stages": [STAGE], "known": list(recipes)}
-    lost = connection.execute(statement("decompose.lost_recipes"), scope).fetchall()
-    if lost:
-        _assign(connection, dict(lost), recipes)
+def _same(connection: Connection, board_id: int) -> Decomposition:
+    scope = {"board": board_id, "stages": [STAGE]}
     findings = [
         Finding(code, Severity(level), line, message)
         for code, level, line, message in connection.execute(statement("ingest.findings"), scope)
@@ -111,7 +211,7 @@ def _same(connection: Connection, board_id: int, recipes: Recipes) -> Decomposit
     assert counts is not None
     leaves, containers, edges = counts
     cycles = sum(finding.code == "cycle" for finding in findings)
-    return Decomposition(board_id, leaves, containers, edges, cycles, findings)
+    return Decomposition(board_id, leaves, containers, edges, cycles, findings=findings)
 
 
 def _keeper(ring: Ring) -> Node | None:
@@ -126,7 +226,9 @@ def _keeper(ring: Ring) -> Node | None:
     return next(iter([*asked, *startable]), None)
 
 
-def _write(connection: Connection, board_id: int, graph: Graph, recipes: Recipes) -> None:
+def _write(
+    connection: Connection, board_id: int, graph: Graph, chosen: Mapping[int, str], known: list[str]
+) -> None:
     keepers = [ring.keeper for ring in graph.rings if ring.keeper is not None]
     released = [node.id for node in graph.nodes if node.asked == "open" and node not in keepers]
     held = {
@@ -135,27 +237,24 @@ def _write(connection: Connection, board_id: int, graph: Graph, recipes: Recipes
         for ring in graph.rings
         if ring.keeper is not None and ring.keeper.asked is None
     }
-    runnable = {
-        node.id: node.kind
-        for node in graph.nodes
-        if node.open_leaf and node.origin != "phase" and node.status not in SETTLED
-    }
-    connection.execute(statement("decompose.lock_items"), {"ids": [*runnable, *released]})
     connection.execute(statement("decompose.release_rings"), {"ids": released})
-    _assign(connection, runnable, recipes)
     edges = sorted(graph.edges)
     columns = {"board": board_id, "items": [edge[0] for edge in edges], "needs": [edge[1] for edge in edges]}
-    connection.execute(statement("decompose.drop_needs"), columns)
-    connection.execute(statement("decompose.add_needs"), columns)
-    connection.execute(statement("decompose.hold_rings"), {"ids": list(held), "reasons": list(held.values())})
+    dropped = connection.execute(statement("decompose.drop_needs"), columns)
+    added = connection.execute(statement("decompose.add_needs"), columns)
     replace_findings(connection, board_id, {STAGE: graph.findings})
     connection.execute(statement("decompose.mark_decomposed"), {"board": board_id})
-    connection.execute(statement("decompose.advance_board"), {"board": board_id})
-
-
-def _assign(connection: Connection, kinds: dict[int, str], recipes: Recipes) -> None:
-    by_kind = {kind: recipes.for_kind(kind).name for kind in set(kinds.values())}
+    keep_links(connection, board_id, graph, changed=bool(dropped.rowcount or added.rowcount))
+    runnable = [node.id for node in graph.nodes if node.id in chosen and node.open_leaf]
+    connection.execute(statement("decompose.lock_frontier"), {"board": board_id})
     connection.execute(
         statement("decompose.assign"),
-        {"ids": list(kinds), "recipes": [by_kind[kind] for kind in kinds.values()], "known": list(recipes)},
+        {
+            "ids": runnable,
+            "recipes": [chosen[item_id] for item_id in runnable],
+            "held": [item_id in held for item_id in runnable],
+            "known": known,
+        },
     )
+    connection.execute(statement("decompose.hold_rings"), {"ids": list(held), "reasons": list(held.values())})
+    connection.execute(statement("decompose.advance_board"), {"board": board_id})

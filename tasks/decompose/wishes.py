@@ -13,6 +13,7 @@ class Wishes:
     split_parts: int = 8  # a model is asked for so many parts at most
     approve: bool = False  # a person approves each split before parts of it run
     rollup: str = "true"  # true, false, split: which items get a synthesis of their parts
+    duplicate_days: int = 30  # how long a work is done by one item only; 0: never refused
 
     @classmethod
     def of(cls, settings: Settings, *, approve: bool | None = None) -> Wishes:
@@ -22,4 +23,5 @@ class Wishes:
             settings.split_parts,
             settings.approve_plans if approve is None else approve,
             str(settings.rollup).lower(),
+            settings.duplicate_days,
         )

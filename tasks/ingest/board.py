@@ -250,15 +250,21 @@ def _write_transitions(connection: Connection, actions: dict[int, tuple[str, int
     rows = connection.execute(
         statement("ingest.transition"), {"ids": list(actions), "actions": list(names), "fresh": list(fresh)}
     )
-    moved = [row[0] for row in rows]
-    parts = [row[0] for row in connection.execute(statement("ingest.drop_splits"), {"ids": moved})]
-    connection.execute(statement("ingest.close_reviews"), {"ids": [*moved, *parts]})
+    status: dict[int, int] = dict(rows.fetchall())
+    moved = list(status)
+    parts = connection.execute(statement("ingest.drop_splits"), {"ids": moved}).fetchall()
+    connection.execute(statement("ingest.close_reviews"), {"ids": [*moved, *(part[0] for part in parts)]})
 
     def those(*wanted: str) -> dict[str, list[int]]:
         return {"ids": [item_id for item_id in moved if actions[item_id][0] in wanted]}
 
     connection.execute(statement("ingest.supersede_results"), those("redo", "reshape", "reopen"))
     connection.execute(statement("ingest.forget_rejections"), those("redo"))
+    others = those("redo", "reshape", "close")["ids"]
+    gone = [(item_id, status[item_id]) for item_id in those("remove")["ids"]]
+    others += [item_id for item_id, now in [*gone, *parts] if now != Status.DONE]
+    if others:
+        connection.execute(statement("ingest.release_work"), {"ids": others})
     connection.execute(statement("ingest.mark_removed"), those("remove"))
 
 

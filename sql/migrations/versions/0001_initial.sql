@@ -145,14 +145,12 @@ create table work_key (
 );
 create index work_key_item on work_key (item_id);
 
--- Items that are not run, because another does the same work.
+-- Items that are not run, because another does the same work: the one that has its key.
 create table duplicate (
   item_id      bigint primary key references item on delete cascade,
-  fingerprint  uuid not null,
-  original_id  bigint not null references item on delete cascade
+  fingerprint  uuid not null
 );
 create index duplicate_fingerprint on duplicate (fingerprint);
-create index duplicate_original on duplicate (original_id);
 
 create table finding (
   id           bigint generated always as identity primary key,
