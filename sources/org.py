@@ -18,7 +18,7 @@ from sources.leftovers import account
 from sources.masking import indent_of
 from sources.org_fields import planning, priority_of_cookie, take_properties
 from sources.structure import settle
-from sources.walk import Outline, mark_status
+from sources.walk import Outline, mark_status, odd_mark
 
 NAME = "org"
 
@@ -285,6 +285,7 @@ class _Reader:
         item = ParsedItem(line=number, title=title, status=status)
         offset = len(line) - len(line.lstrip()) + (listed.start("rest") if listed else 0)
         item.mark = Mark(number, offset + box.start("mark"), offset + box.end("mark"), "org_box")
+        odd_mark(self.outline, number, box["mark"])
         self._finish_title(item, tags=False)
         item.title = item.title or title
         inner = next((entry.item for entry in reversed(self.entries) if entry.item is not None), None)

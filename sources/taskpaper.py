@@ -16,7 +16,7 @@ from sources.leftovers import account
 from sources.masking import indent_of
 from sources.structure import settle
 from sources.vocabulary import priority_of, state_of
-from sources.walk import Outline, mark_status
+from sources.walk import Outline, mark_status, odd_mark
 
 NAME = "taskpaper"
 
@@ -119,7 +119,8 @@ class _Reader:
     def feed(self, number: int, line: str, text: str) -> None:
         begin = len(line) - len(line.lstrip())
         column = indent_of(line[:begin])
-        project = _project(text)
+        task = _task_of(text)
+        project = _project(text) if task is None else None
         while self.stack and self.stack[-1].column >= column:
             level = self.stack.pop()
             if level.project and level.column == column and project is None:
@@ -127,7 +128,7 @@ class _Reader:
         if project is not None:
             self.flat = None if self.flat is not None and self.flat.column >= column else self.flat
             self.stack.append(_Level(column, project))
-        elif task := _task_of(text):
+        elif task is not None:
             self._task(number, column, begin, line.rstrip(), *task)
         elif owner := self._item_above():
             self.bodies.setdefault(owner.line, []).append(text)
@@ -157,6 +158,7 @@ class _Reader:
         item.mark = Mark(number, len(line), len(line), "taskpaper")
         if style := _MARKS.get(group):
             item.mark = Mark(number, begin + match.start(group), begin + match.end(group), style)
+            odd_mark(self.outline, number, match[group])
         self._tags(item, tags, begin + offset)
         project = next((level.project for level in reversed(self.stack) if level.project), "")
         if not project and self.flat is not None and self.flat.column <= column:

@@ -12,7 +12,7 @@ from models.enums import Declared
 from sources.document import Document
 from sources.leftovers import account
 from sources.structure import settle
-from sources.walk import Outline, mark_status
+from sources.walk import Outline, mark_status, odd_mark
 
 NAME = "todo_txt"
 
@@ -70,7 +70,7 @@ def parse(document: Document) -> Outline:
         if _is_comment(line):
             section, comments[number] = text.lstrip("#").strip()[:200], "comment"
             continue
-        item = _item(number, line, text)
+        item = _item(number, line, text, outline)
         if section:
             item.labels["section"] = section
         outline.items.append(item)
@@ -83,7 +83,7 @@ def _is_comment(line: str) -> bool:
     return line.lstrip().startswith("#")
 
 
-def _item(number: int, line: str, text: str) -> ParsedItem:
+def _item(number: int, line: str, text: str, outline: Outline) -> ParsedItem:
     begin = len(line) - len(line.lstrip())
     item = ParsedItem(line=number, title=text)
     letter: str | None = None
@@ -100,6 +100,7 @@ def _item(number: int, line: str, text: str) -> ParsedItem:
         letter, completed, created = (start["a"], None, start["created"]) if start else (None, None, None)
         if boxed := _BOXED.match(rest):
             rest = _boxed(item, boxed, rest, begin + len(text) - len(rest))
+            odd_mark(outline, number, boxed["mark"])
     for label, value in (("completed", completed), ("created", created)):
         if value:
             item.labels[label] = value

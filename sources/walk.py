@@ -119,6 +119,15 @@ def is_checkbox(text: str) -> bool:
     return bool(match["glyph"]) or mark_status(match["mark"], bullet=match["bullet"] is not None) is not None
 
 
+def odd_mark(outline: Outline, number: int, mark: str) -> None:
+    """Say so where a checkbox has a sign that has no agreed meaning, or a letter that looks like x."""
+    inner = mark.strip()
+    if inner in ODD_MARKS and inner:
+        known = MARKS.get(inner, Declared.TODO)
+        message = f"the mark [{inner}] is not one of [ ] [x] [~] [-] [!]; read as {known}. Use one of them."
+        outline.find("unknown_mark", Severity.INFO, number, message)
+
+
 def references(text: str) -> list[str] | None:
     """The item ids in "PHC-1.2, #14 and 4.5.6a"; None when there is other text among them."""
     if not all(_BETWEEN.fullmatch(between) for between in _REFERENCE.split(text)):
@@ -277,7 +286,7 @@ class Walk:
         if reason := self._no_item(number, mark, title):
             self.outline.not_items.append(NotItem(number, reason))
             return True
-        self._odd_mark(number, mark)
+        odd_mark(self.outline, number, mark)
         item = ParsedItem(line=number, title=title, status=status)
         if self.section:
             item.labels["section"] = self.section
@@ -311,15 +320,6 @@ class Walk:
         if "???" in title and lost(title):
             return "lost"  # the finding encoding_loss says so once
         return ""
-
-    def _odd_mark(self, number: int, mark: str) -> None:
-        inner = mark.strip()
-        if inner in ODD_MARKS and inner:
-            known = MARKS.get(inner, Declared.TODO)
-            message = (
-                f"the mark [{inner}] is not one of [ ] [x] [~] [-] [!]; read as {known}. Use one of them."
-            )
-            self.outline.find("unknown_mark", Severity.INFO, number, message)
 
     def push(self, indent: int, item: ParsedItem) -> None:
         stack = self.stack

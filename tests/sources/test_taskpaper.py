@@ -111,6 +111,22 @@ def test_brackets_that_are_no_box_are_text() -> None:
     ]  # fmt: skip
 
 
+def test_a_colon_at_the_end_of_a_task_makes_no_project() -> None:
+    board = read("P:\n\t- [ ] two things:\n\t\t- one\n\t☐ more:\n")
+    assert [(item.title, item.parent_line) for item in board.items] == [
+        ("two things:", None), ("one", 2), ("more:", None),
+    ]  # fmt: skip
+
+
+def test_a_sign_without_a_meaning_is_found() -> None:
+    board = read("P:\n\t- [?] maybe\n\t- [х] Cyrillic\n")
+    assert [str(item.status) for item in board.items] == ["todo", "done"]
+    assert [(finding.code, finding.line) for finding in board.findings] == [
+        ("unknown_mark", 2),
+        ("unknown_mark", 3),
+    ]
+
+
 def test_a_task_without_text() -> None:
     board = read("P:\n\t- @done\n\t- [ ]\n\t- x\n")
     assert [item.line for item in board.items] == [4]
@@ -178,7 +194,7 @@ def test_any_text_gives_a_sound_board(lines: list[str], name: str, forced: bool)
     assert not accounted & by_line.keys()
     for number, line in enumerate(raw, 1):
         if line.lstrip().startswith(("- [ ] ", "[x] ")):
-            assert number in by_line or number in accounted or line.rstrip().endswith(":")
+            assert number in by_line or number in accounted
     for item in board.items:
         assert item.title.strip()
         assert item.mark is not None
