@@ -18,6 +18,7 @@ import yaml
 
 from bench.lint import make
 from interfaces.cli import main
+from interfaces.cli.lint import _progress
 from models.findings import FINDINGS
 from sources.folder import NAMES, SUFFIXES, is_source
 
@@ -220,6 +221,20 @@ def test_control_characters_of_a_board_reach_no_terminal(lint: Lint) -> None:
     write("a.md", "- [x] P\x1b[2J\x9b\n  - [ ] C\r\n")
     for form in ([], ["--json"], ["--sarif"]):
         assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", lint("a.md", *form).out)
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_progress_is_told_on_a_terminal_that_waits(monkeypatch: pytest.MonkeyPatch, terminal: bool) -> None:
+    stream = io.StringIO()
+    monkeypatch.setattr(stream, "isatty", lambda: terminal)
+    monkeypatch.setattr(sys, "stderr", stream)
+    with _progress() as told:
+        told(1, 2000)
+    assert stream.getvalue() == "", "a second is no wait"
+    monkeypatch.setattr(_progress, "FIRST", 0.0)
+    with _progress() as told:
+        told(1, 2000)
+    assert stream.getvalue() == ("\r1 of 2,000 files read\r\x1b[K" if terminal else "")
 
 
 # Which findings, and how it ends
