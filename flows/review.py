@@ -11,10 +11,7 @@ from prefect.runtime import flow_run
 from flows.opening import opened
 from flows.remember import remember_accepted
 from models.enums import Decision
-from models.settings import Settings
-from sql.connection import Database
-from tasks.decompose import Wishes, decompose_boards
-from tasks.recipes import load_recipes
+from tasks.decompose import look_again
 from tasks.review import decide
 
 __all__ = ["review"]
@@ -41,15 +38,9 @@ async def review(
         finally:
             await connection.close()
         if decision is Decision.REJECT:
-            await asyncio.to_thread(_look_again, config, db)
+            await asyncio.to_thread(look_again, db, config)  # another may do the work that this one does not
     await remember_accepted()
     get_run_logger().info(
         "%s: %s by %s; %d items released.", decided.title, decided.decision, by, decided.released
     )
     return {"review": decided.review_id, "decision": str(decided.decision), "released": decided.released}
-
-
-def _look_again(config: Settings, db: Database) -> None:
-    """What was refused because the rejected item did the same work gets its chance."""
-    with db.connect(autocommit=True) as connection:
-        decompose_boards(connection, [], load_recipes(config), Wishes.of(config))

@@ -22,6 +22,9 @@ select distinct b.id, b.approve_plans from look_again a join board b on b.id = a
 -- As the latest run was told: also a split that a model makes later, wherever that runs, waits for a person then.
 update board set approve_plans = %(approve)s where id = %(board)s and approve_plans <> %(approve)s
 
+-- name: count_ready
+select count(*) from item where ready and board_id = any(%(boards)b::bigint[])
+
 -- name: items
 select i.id, i.parent_id, i.position, i.status, s.kind, s.ext_id, s.title, s.line, s.declared, s.needs,
        s.labels ->> 'phase_order', s.origin,

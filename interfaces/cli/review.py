@@ -143,7 +143,10 @@ def _ask(question: Callable[[psycopg.AsyncConnection[Any]], Awaitable[Any]]) -> 
 def _decide(numbers: list[int], decision: Decision, text: str | None, note: str | None, go_on: bool) -> None:
     """One decision per number; each stands by itself, the first that can't be taken ends the command."""
     from interfaces.cli.continuing import carry_on
+    from interfaces.cli.opening import opened
     from interfaces.cli.render import console
+    from models.enums import Decision
+    from tasks.decompose import look_again
     from tasks.review import decide
 
     released = 0
@@ -156,6 +159,9 @@ def _decide(numbers: list[int], decision: Decision, text: str | None, note: str 
         released += decided.released
         console().print(f"[bold]{number}[/] {decision}: ", end="")
         console().print(decided.title, markup=False, overflow="ellipsis", no_wrap=True)
+    if decision is Decision.REJECT:
+        with opened() as (config, database):  # another may do the work that this one does not
+            released += look_again(database, config)
     if released and go_on:
         carry_on(released)
     elif released:

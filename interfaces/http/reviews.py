@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import asdict
 
 from fastapi import APIRouter, Request, Response
@@ -11,6 +12,7 @@ from interfaces.http import inbox
 from interfaces.http.door import Authorised, TheDoor, json
 from interfaces.http.errors import read_as
 from models.enums import Decision
+from tasks.decompose import look_again
 from tasks.review import decide, open_reviews
 
 router = APIRouter(dependencies=[Authorised])
@@ -49,4 +51,6 @@ async def decision(review_id: int, request: Request, door: TheDoor) -> Response:
         )
     finally:
         await connection.close()
+    if given.decision is Decision.REJECT:
+        await asyncio.to_thread(look_again, door.database, door.settings)  # another may do what this one does not
     return json(asdict(done))
