@@ -83,11 +83,10 @@ class Outline:
         """Are these steps, each a thing to do? Else a model is asked, and they are what it falls back on."""
         if len(self.steps) < 2 or not all(step.is_one for step in self.steps):
             return False
-        return (
-            self.labelled
-            or all(step.numbered for step in self.steps)
-            or all(begins_with_a_verb(step.title) for step in self.steps)
-        )
+        if self.labelled or all(step.numbered for step in self.steps):
+            return True
+        among = " ".join(step.title for step in self.steps)
+        return all(begins_with_a_verb(step.title, among) for step in self.steps)
 
 
 def count_words(text: str) -> int:

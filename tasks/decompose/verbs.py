@@ -79,8 +79,9 @@ _JAPANESE = re.compile(
 _KOREAN = re.compile("(?:하기|기|하다|다|한다|추가|작성|구현|수정|삭제|확인|설정)[.]?$")
 
 
-def begins_with_a_verb(text: str) -> bool:
-    """False where it can't be told: a list of notes must not be taken for steps."""
+def begins_with_a_verb(text: str, among: str = "") -> bool:
+    """False where it can't be told: a list of notes must not be taken for steps. `among`: the texts around it, which
+    say what language it is."""
     plain = text.strip()
     if _HAN.match(plain) or (re.search("[\u3040-\u30ff]", plain) and _JAPANESE.search(plain)):
         return True
@@ -96,10 +97,10 @@ def begins_with_a_verb(text: str) -> bool:
         return _CYRILLIC.fullmatch(word) is not None
     if _POLISH.fullmatch(word):
         return True
-    others = {other.strip(".,;:()").lower() for other in plain.split()[1:]}
+    others = {other.strip(".,;:()").lower() for other in f"{plain} {among}".split()}
     if _ROMANCE.fullmatch(word) and others & _ROMANCE_WORDS:
         return True
     last = _LAST.search(plain)
     ends = last[1] if last and last[1].islower() else ""
-    german = bool(others & _GERMAN_WORDS) or re.search("[äöüßÄÖÜ]", plain) is not None
+    german = bool(others & _GERMAN_WORDS) or re.search("[äöüßÄÖÜ]", plain + among) is not None
     return bool(_TURKISH.fullmatch(ends) or (german and _GERMAN_END.fullmatch(ends)))
