@@ -99,6 +99,9 @@ def _add_row(document: Document, table: Table, line: int, text: str) -> None:
     width = len(table.header)
     if not any(cells):
         return
+    if len(cells) == width - 1 and text.rstrip().endswith("|") and text.lstrip()[0] != "|":
+        cells.append("")  # "a | b |": without outer bars the last bar has an empty cell behind it
+        spans.append((len(text.rstrip()), len(text.rstrip())))
     if len(cells) != width:
         message = (
             f"the row has {len(cells)} cells, its header has {width}; missing ones are read as empty, extra ones "
@@ -137,7 +140,9 @@ def status_column(table: Table) -> int | None:
         if any(sign.isalnum() for sign in name):
             if len(name) > 40 or not STATUS_IN_HEADER.search(name):
                 continue
-        elif column == 0 and len(table.header) > 1 and not _all_signs(table, column):
+        elif NUMBER_COLUMN.fullmatch(name) or (
+            column == 0 and len(table.header) > 1 and not _all_signs(table, column)
+        ):
             continue  # an empty corner: the first column names the rows
         filled = sum(bool(row.cells[column]) for row in table.rows)
         if filled and _known(table, column) == filled:
@@ -231,11 +236,13 @@ def work_items(document: Document, tables: list[Table]) -> list[ParsedItem]:
         reader = _Rows(document, table, title)
         start = len(items)
         items += filter(None, map(reader.item, table.rows))
-        renamed = {item.ext_id: f"t{index}.{item.ext_id}" for item in items[start:] if item.ext_id in used}
+        names = {item.ext_id for item in items[start:] if item.ext_id is not None}
+        renamed = {name: f"t{index}.{name}" for name in names & used}
         for item in items[start:]:
-            item.ext_id = renamed.get(item.ext_id, item.ext_id)
+            if item.ext_id is not None:
+                item.ext_id = renamed.get(item.ext_id, item.ext_id)
             item.needs = [renamed.get(need, need) for need in item.needs]
-        used.update(item.ext_id for item in items[start:] if item.ext_id)
+        used.update(names)
     return items
 
 

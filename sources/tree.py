@@ -61,8 +61,8 @@ def _missing_numbers(outline: Outline, first: dict[str, ParsedItem], levels: set
             series[item.parent_line, f"{prefix}."].setdefault(int(last), item)
     for (_, prefix), members in series.items():
         numbers = sorted(members)
-        last = members[numbers[-1]]
-        copies = first.get(last.ext_id or "") is not last
+        highest = members[numbers[-1]]
+        copies = first.get(highest.ext_id or "") is not highest
         gaps = [
             number
             for number in range(min(1, numbers[0]), numbers[-1])
