@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from models.errors import BackendUnavailable, PenstockError
 from sql.connection import Database
 from sql.statements import statement
 from tasks import report as reports
+from tasks.ingest import COUNTS
 
 __all__ = ["pipeline"]
 
@@ -76,6 +78,7 @@ async def pipeline(
                 endpoint=endpoint.url,
                 model=model,
                 unreadable=ingested["unreadable"],
+                deltas=orjson.dumps(_deltas(ingested["boards"])).decode(),
             )
             await asyncio.to_thread(decompose, boards, approve_plans)
             await _execute(str(endpoint.backend), boards, pools)
@@ -134,8 +137,9 @@ async def write_report(
                 state = "waiting" if found.unsettled else "settled"
                 connection.execute(statement("report.finish_run"), {"id": run, "state": state, "error": None})
             report = reports.build(connection, boards, run_id=run)
+            graph = reports.draw(connection, boards) if out is not None else None
         if out is not None:
-            reports.write(report, Path(out))
+            reports.write(report, Path(out), graph)
         return report
 
     report = await asyncio.to_thread(build)
@@ -153,6 +157,12 @@ async def write_report(
             description=f"{len(report.waiting)} items wait for a person",
         )
     return report
+
+
+def _deltas(boards: Sequence[dict[str, Any]]) -> dict[str, dict[str, int]]:
+    """What this run's ingest changed, of boards that have or had items, by board."""
+    found = {str(delta["board_id"]): {name: delta[name] for name in COUNTS} for delta in boards}
+    return {board: counts for board, counts in found.items() if any(counts.values())}
 
 
 async def _store(db: Database, name: str, **parameters: Any) -> None:

@@ -51,7 +51,7 @@ insert into run (id, params) values (%(id)s, %(params)s)
 
 -- name: run_boards
 update run set board_ids = %(boards)b::bigint[], backend = %(backend)s, endpoint = %(endpoint)s, model = %(model)s,
-       params = params || jsonb_build_object('unreadable', %(unreadable)s::text[])
+       params = params || jsonb_build_object('unreadable', %(unreadable)s::text[], 'deltas', %(deltas)s::jsonb)
  where id = %(id)s
 
 -- name: run_written

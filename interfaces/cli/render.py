@@ -15,11 +15,12 @@ from rich.tree import Tree
 
 from models.board import Finding, ParsedBoard, ParsedItem
 from models.enums import Declared, ErrorType
+from models.items import delta_words
 
 if TYPE_CHECKING:
     from models.review import OpenReview, ReviewCase
     from tasks.remember import Hit
-    from tasks.report import Report
+    from tasks.report import BoardReport, Report
 
 MARKS = {
     Declared.TODO: ("○", "white"),
@@ -31,6 +32,8 @@ MARKS = {
 }
 SEVERITIES = {"info": "blue", "warning": "yellow", "error": "red"}
 LONGEST_TITLE = 110
+MOST_CHANGED = 12  # boards whose change has a line of its own
+MOST_SAME = 3
 
 
 @cache
@@ -132,6 +135,7 @@ def run_summary(report: Report) -> Group:
             lines.append(
                 Text("Items+steps: steps are parts of an item, without a mark of their own.", "bright_black")
             )
+    lines += _deltas([board for board in report.boards if board.read_before])
     documents = [board for board in report.boards if not board.items]
     if documents:
         what = "file was" if len(documents) == 1 else "files were"
@@ -170,6 +174,27 @@ def run_summary(report: Report) -> Group:
     if failed := report.total("failed"):
         lines.append(Text(f"{_items(failed, '', '').strip()} failed; the report says why.", "red"))
     return Group(*lines)
+
+
+def _deltas(boards: list[BoardReport]) -> list[Text]:
+    """What changed on boards that were read before, a line each; many that did not change are one line."""
+    names = short_names([board.source for board in boards])
+    changed: list[Text] = []
+    same: list[Text] = []
+    for board in boards:
+        delta = board.delta or {}
+        runs = delta.get("added", 0) + delta.get("changed", 0) + delta.get("status_changed", 0)
+        line = Text.assemble(
+            (f"{names[board.source]}: ", "bold"),
+            f"{delta_words(delta)}: {'only the delta runs' if runs else 'nothing runs anew'}",
+        )
+        stays = not any(delta[name] for name in delta if name != "unchanged")
+        (same if stays else changed).append(line)
+    if len(same) > MOST_SAME:
+        same = [Text(f"{len(same)} boards are unchanged: nothing of them runs anew.")]
+    if len(changed) > MOST_CHANGED:
+        changed[MOST_CHANGED:] = [Text(f"... and {len(changed) - MOST_CHANGED} more boards changed.")]
+    return [*changed, *same]
 
 
 def _items(number: int, one: str, many: str) -> str:

@@ -112,7 +112,8 @@ def report(
         if row is None:
             raise InputError(f"There is no run {run_id or 'yet'}. `penstock run PATH` makes one.")
         found = reports.build(connection, row[1], run_id=row[0])
-    markdown, data = reports.write(found, out)
+        graph = reports.draw(connection, row[1])
+    markdown, data = reports.write(found, out, graph)
     console().print(f"Report: [bold]{markdown}[/] and {data}")
 
 

@@ -120,10 +120,10 @@ def _classes(drawing: Drawing) -> list[str]:
     for state in drawing.states():
         look = LOOKS[state]
         lines.append(f"  classDef {state} fill:{look.fill},stroke:{look.hue},stroke-width:2px,color:{INK}")
-        lines.append(f"  classDef in_{state} fill:none,stroke:{look.hue},stroke-width:2px")
         if state in boxes:
             lines.append(f"  class {','.join(boxes[state])} {state}")
         if state in groups:
+            lines.append(f"  classDef in_{state} fill:none,stroke:{look.hue},stroke-width:2px")
             lines.append(f"  class {','.join(groups[state])} in_{state}")
     names = [f"b{number}" for number, _ in enumerate(drawing.boards, 1)]
     if names:

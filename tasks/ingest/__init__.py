@@ -1,5 +1,5 @@
 """Ingest: parsed boards become stored items with identities that last over edits."""
 
-from tasks.ingest.board import Delta, ingest_board, replace_findings
+from tasks.ingest.board import COUNTS, Delta, ingest_board, replace_findings
 
-__all__ = ["Delta", "ingest_board", "replace_findings"]
+__all__ = ["COUNTS", "Delta", "ingest_board", "replace_findings"]

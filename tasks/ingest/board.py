@@ -22,6 +22,7 @@ from tasks.validate import TableVerdict, check_items
 
 STAGES = ["parse", "ingest"]
 CHECK_CRASHED = "check_crashed"
+COUNTS = ("added", "changed", "moved", "removed", "status_changed", "unchanged")
 
 Connection = psycopg.Connection[TupleRow]
 
@@ -41,8 +42,7 @@ class Delta:
     findings: list[Finding] = field(default_factory=list)
 
     def counts(self) -> dict[str, int]:
-        names = ("added", "changed", "moved", "removed", "status_changed", "unchanged")
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in COUNTS}
 
     def as_json(self) -> dict[str, Any]:
         findings = [finding.as_json() for finding in self.findings]

@@ -6,6 +6,7 @@ each other as Markdown for people and JSON for programs. Boards themselves are n
 
 from tasks.places import shown
 from tasks.report.build import build, progress
+from tasks.report.drawing import Graph, draw
 from tasks.report.markdown import as_markdown
 from tasks.report.models import BoardReport, Counts, ItemReport, Report
 from tasks.report.write import write
@@ -13,10 +14,12 @@ from tasks.report.write import write
 __all__ = [
     "BoardReport",
     "Counts",
+    "Graph",
     "ItemReport",
     "Report",
     "as_markdown",
     "build",
+    "draw",
     "progress",
     "shown",
     "write",

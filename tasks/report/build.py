@@ -43,6 +43,7 @@ def build(
     for some in items.values():
         explain(some, needs)
         some[:] = [item for item in some if item.line]  # gates between phases stand on no line
+    deltas = (run.get("params") or {}).get("deltas", {})
     reports = [
         BoardReport(
             board_id=board_id,
@@ -63,6 +64,7 @@ def build(
             statuses=dict(Counter(item.status for item in items[board_id])),
             items=items[board_id],
             findings=findings[board_id],
+            delta=deltas.get(str(board_id)),
         )
         for board_id, source, dialect, title in connection.execute(
             statement("report.boards"), scope

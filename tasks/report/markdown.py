@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from models.enums import ErrorType
+from models.items import delta_words
 from sources import REPORT_MARK
 from tasks.report.models import BoardReport, ItemReport, Report
 from tasks.report.words import meaning
@@ -25,8 +26,8 @@ STATES = {
 }
 
 
-def as_markdown(report: Report) -> str:
-    """The whole report; a few screens for a few boards."""
+def as_markdown(report: Report, mermaid: str | None = None) -> str:
+    """The whole report; a few screens for a few boards. `mermaid`: the boards drawn, shown at the end."""
     lines = [REPORT_MARK, "# Penstock report", "", f"**{STATES[report.state]}** {_totals(report)}", ""]
     if report.error:
         lines += [f"> {_plain(report.error)}", ""]
@@ -44,7 +45,13 @@ def as_markdown(report: Report) -> str:
     lines += _next(report)
     for board in report.boards:
         lines += _board(board)
+    if mermaid is not None:
+        lines += ["## Graph", "", *_linked(report), "```mermaid", mermaid.rstrip(), "```", ""]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _linked(report: Report) -> list[str]:
+    return [f"[{report.graph}]({report.graph}) has it in full, item by item.", ""] if report.graph else []
 
 
 def _totals(report: Report) -> str:
@@ -143,6 +150,7 @@ def _board(board: BoardReport) -> list[str]:
         "",
         f"`{board.source}`, read as {board.dialect}: {_items(count.items, count.steps)}, {count.ticked} ticked, "
         f"{open_items} open.{_made(board)}",
+        *([f"Since it was read before: {delta_words(board.delta)}."] if board.read_before else []),
         "",
     ]
     if waiting := board.having("waiting"):

@@ -79,6 +79,11 @@ class BoardReport(BaseModel):
     statuses: dict[str, int]  # items and steps by what Penstock knows
     items: list[ItemReport]
     findings: list[dict[str, Any]]
+    delta: dict[str, int] | None = None  # what the run's ingest changed: added, changed, moved, removed ...
+
+    @property
+    def read_before(self) -> bool:
+        return self.delta is not None and any(self.delta[name] for name in self.delta if name != "added")
 
     def having(self, *statuses: str) -> list[ItemReport]:
         return [item for item in self.items if item.status in statuses]
@@ -107,6 +112,7 @@ class Report(BaseModel):
     calls: int
     prompt_tokens: int
     completion_tokens: int
+    graph: str | None = None  # the file beside the report that has the boards drawn
     boards: list[BoardReport]
 
     @property

@@ -1,4 +1,4 @@
-"""Write a report as two files, each replaced as a whole or not at all."""
+"""Write a report as files, each replaced as a whole or not at all."""
 
 from __future__ import annotations
 
@@ -7,16 +7,26 @@ import tempfile
 from pathlib import Path
 
 from models.errors import InputError
+from tasks.report.drawing import Graph
 from tasks.report.markdown import as_markdown
 from tasks.report.models import Report
 
+GRAPH = "graph.svg"
 
-def write(report: Report, folder: Path) -> tuple[Path, Path]:
-    """`report.md` and `report.json` in `folder`, which is made. Raises InputError where that is impossible."""
+
+def write(report: Report, folder: Path, graph: Graph | None = None) -> tuple[Path, Path]:
+    """`report.md`, `report.json` and, with `graph`, `graph.svg` in `folder`, which is made.
+
+    Raises InputError where that is impossible.
+    """
     markdown, data = folder / "report.md", folder / "report.json"
+    if graph is not None:
+        report = report.model_copy(update={"graph": GRAPH})
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        replace(markdown, as_markdown(report))
+        if graph is not None:
+            replace(folder / GRAPH, graph.svg)
+        replace(markdown, as_markdown(report, graph.mermaid if graph else None))
         replace(data, report.model_dump_json(indent=2) + "\n")
     except OSError as error:
         raise InputError(
