@@ -69,7 +69,7 @@ def parse(document: Document) -> Outline:
     outline = walk(document, grammar)
     _untyped(outline, grammar.untyped)
     settle(outline, by_id=True)
-    look_over(outline)
+    look_over(document, outline)
     return outline
 
 

@@ -7,18 +7,20 @@ from collections import defaultdict
 
 from models.board import ParsedItem
 from models.enums import Declared, Severity
+from sources.document import Document
 from sources.structure import ancestors_of, children_of, is_gate, name_of
 from sources.walk import Outline
 
 _SHOWN = 4
 
 
-def look_over(outline: Outline) -> None:
+def look_over(document: Document, outline: Outline) -> None:
     """Add the findings of a board whose ids make a tree, after its parents are settled."""
     first = {item.ext_id: item for item in reversed(outline.items) if item.ext_id}
     missing = _missing_levels(outline, first)
     _missing_numbers(outline, first, missing)
-    _begun(outline)
+    if any("[~]" in line or "[/]" in line for line in document.raw):
+        _begun(outline)
     _outside_gates(outline)
 
 
@@ -80,8 +82,8 @@ def _missing_numbers(outline: Outline, first: dict[str, ParsedItem], levels: set
 
 
 def _begun(outline: Outline) -> None:
-    """A parent that is not begun, by its mark, and has children that are done and others that are not. Of a branch
-    only the topmost is told."""
+    """A parent that is not begun, by its mark, and has children that are done and others that are not, on a board that
+    has a mark for what is begun, if only in its legend. Of a branch only the topmost is told."""
     children = children_of(outline.items)
     told: set[int | None] = set()
     for parent in sorted(outline.items, key=lambda item: item.depth):

@@ -23,7 +23,9 @@ def at(board: ParsedBoard, code: str) -> list[int]:
     return [finding.line for finding in board.findings if finding.code == code]
 
 
-DAMAGED = """## TODO
+DAMAGED = """> `[ ]` - not begun, `[~]` - begun, `[x]` - done
+
+## TODO
 - [x] EP PHC-1 — Ingest
   [x] US PHC-1.GOV — Governance
     [x] T PHC-1.GOV.1 — CONSULT — how many at once?
@@ -88,7 +90,7 @@ class TestDamagedKanban:
     def test_no_item_is_lost(self) -> None:
         board = read(DAMAGED)
         assert board.dialect == "kanban"
-        assert len(board.items) == sum("[x]" in text or "[ ]" in text for text in LINES)
+        assert len(board.items) == sum(text.strip(" \u2003-").startswith("[") for text in LINES)
 
     def test_duplicates_and_questions_that_ask_nothing(self) -> None:
         board = read(DAMAGED)
@@ -146,10 +148,9 @@ class TestDamagedKanban:
 
 
 def test_only_the_topmost_parent_that_has_begun_is_told() -> None:
-    board = read(
-        "[ ] EP A-1 — a\n  [x] FEAT A-1.1 — b\n  [ ] FEAT A-1.2 — c\n    [x] T A-1.2.1 — d\n    [ ] T A-1.2.2 — e\n"
-    )
-    assert at(board, "open_parent_some_done") == [1]
+    tree = "[ ] EP A-1 — a\n  [x] FEAT A-1.1 — b\n  [ ] FEAT A-1.2 — c\n    [x] T A-1.2.1 — d\n    [ ] T A-1.2.2 — e\n"
+    assert at(read(tree), "open_parent_some_done") == []  # the board has no mark for it
+    assert at(read(tree + "  [~] FEAT A-1.3 — f\n"), "open_parent_some_done") == [1]
     assert (
         at(read("- [ ] a\n  - [x] b\n  - [ ] c\n"), "open_parent_some_done") == []
     )  # everyday in a plain list
