@@ -26,7 +26,7 @@ Backend = Annotated[
     str | None,
     typer.Option(help="auto, ollama, openai, mlx, extractive ...; without it, the setting (auto)."),
 ]
-Out = Annotated[Path, typer.Option(help="Folder for report.md and report.json.")]
+Out = Annotated[Path, typer.Option(help="Folder for report.md, report.json and graph.svg.")]
 
 
 def run(

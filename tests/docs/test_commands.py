@@ -45,6 +45,10 @@ def command_of(words: list[str]) -> tuple[Any, list[str]]:
     """The command that these words name, as far as they name one, and the words after it."""
     command = tree()
     while below := getattr(command, "commands", None):
+        # Of a group that means one of its commands when none is named.
+        default = getattr(command, "default", None)
+        if default and (not words or words[0] not in below):
+            words = [default, *words]
         if not words or words[0].startswith("-"):
             break
         assert words[0] in below, f"penstock has no command {words[0]!r}"
