@@ -112,11 +112,6 @@ update item i set status = 0 from free f where i.id = f.item_id and i.status = 7
 -- name: claimed
 select k.item_id, k.fingerprint from item i join work_key k on k.item_id = i.id where i.board_id = %(board)s
 
--- name: drop_other_works
--- An item whose recipe is another now does another work.
-delete from work_key k using unnest(%(items)b::bigint[], %(fingerprints)b::uuid[]) as g(item_id, fingerprint)
- where k.item_id = g.item_id and k.fingerprint <> g.fingerprint
-
 -- name: claim_works
 -- Which of these items do their work. Whose work is another item's is not in the answer; it has the key locked, so that
 -- who releases it sees whom it was refused to. Of equal items the one that has the work already, else the first.
@@ -335,8 +330,9 @@ update item set status = 0, ready = false, recipe = null, lease = null where id 
 -- what was done stays done where its words are the same.
 with given as (
   select nextval(pg_get_serial_sequence('item', 'id')) as id, g.*
-    from unnest(%(keys)b::uuid[], %(titles)b::text[], %(bodies)b::text[], %(hashes)b::text[], %(lines)b::int4[])
-         with ordinality as g(key, title, body, content_hash, line, number)
+    from unnest(%(keys)b::uuid[], %(titles)b::text[], %(bodies)b::text[], %(hashes)b::text[], %(lines)b::int4[],
+                %(labels)b::text[])
+         with ordinality as g(key, title, body, content_hash, line, labels, number)
 ), before as materialized (
   select i.key, i.id,
          case when %(keep)s and i.status = 4 and s.content_hash = g.content_hash
@@ -347,16 +343,16 @@ with given as (
               else 0 end as status
     from given g join item i on i.board_id = %(board)s and i.key = g.key join item_source s on s.item_id = i.id
 ), kept as (
-  insert into item (id, board_id, parent_id, key, position, priority, recipe, status) overriding system value
-  select id, %(board)s, %(item)s, key, %(position)s, %(priority)s, %(recipe)s, 0 from given order by number
+  insert into item (id, board_id, parent_id, key, position, priority, status) overriding system value
+  select id, %(board)s, %(item)s, key, %(position)s, %(priority)s, 0 from given order by number
   on conflict (board_id, key) do update
      set parent_id = excluded.parent_id, position = excluded.position, priority = excluded.priority,
-         recipe = excluded.recipe, attempts = 0, run_after = now(), ready = false, lease = null,
+         recipe = null, attempts = 0, run_after = now(), ready = false, lease = null,
          status = coalesce((select b.status from before b where b.key = excluded.key), 0)
   returning id, key
 ), described as (
   insert into item_source (item_id, kind, title, body, line, depth, declared, labels, content_hash, origin)
-  select k.id, %(kind)s, g.title, g.body, g.line, %(depth)s, 'todo', %(labels)s::jsonb, g.content_hash, 'split'
+  select k.id, %(kind)s, g.title, g.body, g.line, %(depth)s, 'todo', g.labels::jsonb, g.content_hash, 'split'
     from kept k join given g using (key)
   on conflict (item_id) do update
      set title = excluded.title, body = excluded.body, line = excluded.line, depth = excluded.depth,
@@ -373,6 +369,22 @@ with given as (
    where r.item_id = b.id and r.superseded_at is null and b.status <> 4
 )
 select id, key from kept order by id
+
+-- name: titles_above
+-- Of what a part of this item is part of, from the top down.
+with recursive up as (
+  select i.id, i.parent_id, s.title, 0 as level from item i join item_source s on s.item_id = i.id where i.id = %(item)s
+  union all
+  select i.id, i.parent_id, s.title, u.level + 1
+    from up u join item i on i.id = u.parent_id join item_source s on s.item_id = i.id
+)
+select title from up order by level desc
+
+-- name: give_recipe
+update item set recipe = %(recipe)s where id = any(%(ids)b::bigint[]) and status = 0
+
+-- name: mark
+insert into look_again (board_id) values (%(board)s)
 
 -- name: link_parts
 -- Parts that need other parts. Kept with what is said of them, too: the board's needs are put in place anew at times.

@@ -12,5 +12,12 @@ select i.id, i.board_id, i.recipe, s.title, s.body, r.text, r.data, r.citations,
  order by i.recipe, i.id
 
 -- name: cited
--- The passages that results cite, as they were: superseded ones too.
-select distinct on (cite) cite, text from node where cite = any(%(cites)s::text[]) order by cite, id desc
+-- The passages that results cite, as they were: superseded ones too. Of an answer the whole: a synthesis quotes from it
+-- before it is remembered, and a long one is several nodes.
+select distinct on (cite) cite, text from (
+  select cite, text, 0 as whole, id from node where cite = any(%(cites)s::text[])
+  union all
+  select 'item:' || item_id, text, 1, id from result
+   where superseded_at is null
+     and item_id in (select substring(c from 6)::bigint from unnest(%(cites)s::text[]) c where c ~ '^item:[0-9]{1,18}$')
+) passages order by cite, whole desc, id desc

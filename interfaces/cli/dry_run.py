@@ -16,7 +16,7 @@ from interfaces.cli.render import board_tree, clean, console
 from models.enums import Status
 from models.errors import BackendUnavailable
 from sql.statements import statement
-from tasks.decompose import decompose_board
+from tasks.decompose import Wishes, decompose_board
 from tasks.ingest import ingest_board
 from tasks.ingest.origins import contents
 from tasks.recipes import load_recipes
@@ -43,8 +43,11 @@ def dry_run(config: Settings, paths: list[str], dialect: str | None) -> None:
             console().print(board_tree(board))
             source = origin.source(board.sha256)
             boards.append(ingest_board(connection, board, source=source).board_id)
+        split = parts = plans = 0
         for board_id in boards:
-            for finding in decompose_board(connection, board_id, recipes).findings:
+            decomposed = decompose_board(connection, board_id, recipes, Wishes.of(config))
+            split, parts, plans = split + decomposed.split, parts + decomposed.parts, plans + decomposed.plans
+            for finding in decomposed.findings:
                 console().print(
                     Text(f"{finding.line or ''} {finding.code}: {clean(finding.message)}", "yellow")
                 )
@@ -63,6 +66,10 @@ def dry_run(config: Settings, paths: list[str], dialect: str | None) -> None:
         for recipe, priority, count in ready:
             table.add_row(recipe, str(priority), str(count), str(-(-count // size)))
         console().print(table)
+    if split or plans:
+        console().print(
+            f"Split by their own lists: {split} items into {parts} parts; {plans} more would wait for approval."
+        )
     first, blocked = counts.get(Status.READY, 0), counts.get(Status.PENDING, 0)
     console().print(f"{first} items would be asked first; {blocked} wait for others and follow.")
     kept = "Nothing was stored, no model was called."

@@ -16,7 +16,9 @@ import psycopg
 
 from models.enums import ErrorType, Status
 from models.errors import InputError
+from models.settings import settings
 from sql.statements import statement
+from tasks.decompose.duplicates import fingerprint
 from tasks.decompose.plan import plan_text, split_problem
 from tasks.decompose.structure import LONGEST_TITLE, Outline, Step, read_outline
 from tasks.ingest.identity import derived_key
@@ -237,7 +239,8 @@ def split_item(
     """Make the checked subtasks the item's parts, whatever its state; gives how many.
 
     `keep`: a part that was done before, with the same words, stays done (only some of a text was edited); a part that a
-    person rejected stays so in any case. Their frontier is advanced, except where the caller does it (`keep`).
+    person rejected stays so in any case. Recipes are given and the frontier is advanced, except where the caller does
+    it (`keep`).
     """
     if parent is None:
         rows = yield "decompose.parent_of_split", {"item": item_id}
@@ -254,10 +257,9 @@ def split_item(
             "item": item_id,
             "position": parent.position,
             "priority": parent.priority,
-            "recipe": PART_RECIPE,
             "kind": PART_KIND,
             "depth": parent.depth + 1,
-            "labels": orjson.dumps({"split_level": str(parent.level + 1)}).decode(),
+            "labels": [orjson.dumps(_labels(part, parent.level + 1)).decode() for part in parts],
             "keys": keys,
             "titles": titles,
             "bodies": bodies,
@@ -278,18 +280,44 @@ def split_item(
         items, needs = zip(*edges, strict=True)
         yield "decompose.link_parts", {"items": list(items), "needs": list(needs)}
     if not keep:
+        works = {
+            ids[key]: (title, body)
+            for key, title, body in zip(keys, titles, bodies, strict=True)
+            if key in ids
+        }
+        yield from _claim_parts(parent.board, item_id, works)
         yield "decompose.advance", {"items": list(ids.values())}
     return len(ids)
 
 
+def _claim_parts(board_id: int, item_id: int, parts: Mapping[int, tuple[str, str]]) -> Steps[None]:
+    """Give the parts their recipe. One whose work another item does waits until the board is decomposed again: there it
+    is refused, with a finding, and what needs it gets the other item's need."""
+    days = settings().duplicate_days
+    given = set(parts)
+    if days:
+        rows = yield "decompose.titles_above", {"item": item_id}
+        above = [row[0] for row in rows]
+        works = [fingerprint(PART_RECIPE, title, body, above) for title, body in parts.values()]
+        claim = {"items": list(parts), "fingerprints": works, "days": days}
+        rows = yield "decompose.claim_works", claim
+        given = {row[0] for row in rows}
+    yield "decompose.give_recipe", {"ids": sorted(given), "recipe": PART_RECIPE}
+    if len(given) < len(parts):
+        yield "decompose.mark", {"board": board_id}
+
+
+def _labels(part: Mapping[str, Any], level: int) -> dict[str, str]:
+    own = {"acceptance": "its own text: no criterion is given"} if part.get("criteria") == "title" else {}
+    return {"split_level": str(level), **own}
+
+
 def _body(part: Mapping[str, Any]) -> str:
-    lines = [
-        f"- {' '.join(text.split())}" for text in part["acceptance"] if isinstance(text, str) and text.strip()
-    ]
-    head = "Acceptance criteria:"
-    if part.get("criteria") == "title":
-        head = "Acceptance criteria (none is given; this is the part's own text):"
-    return "\n".join(filter(None, (str(part.get("body") or "").strip(), head, *lines)))
+    """What the part says beyond its title. A criterion that is the title again would only be in the way of a search."""
+    criteria = [] if part.get("criteria") == "title" else part["acceptance"]
+    lines = [f"- {' '.join(text.split())}" for text in criteria if isinstance(text, str) and text.strip()]
+    head = ["Acceptance criteria:"] if lines else []
+    return "\n".join(filter(None, (str(part.get("body") or "").strip(), *head, *lines)))
 
 
 def _plain(text: str) -> str:
