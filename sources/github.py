@@ -208,20 +208,17 @@ def objects(lines: Sequence[str]) -> Iterator[tuple[int, dict[str, Any] | None]]
         return
     text = "\n".join(lines)
     decoder = json.JSONDecoder()
-    line, counted, at, any_found = 1, 0, 0, False
+    line, counted, at = 1, 0, 0
     while (begin := _BETWEEN.match(text, at)) is not None and begin.end() < len(text):
         at = begin.end()
         line, counted = line + text.count("\n", counted, at), at
         try:
             value, at = decoder.raw_decode(text, at)
         except (ValueError, RecursionError):
-            if any_found:
-                yield line, None
-            return
+            value = None
+        yield line, value if isinstance(value, dict) else None
         if not isinstance(value, dict):
             return
-        any_found = True
-        yield line, value
 
 
 def _text(data: Mapping[str, Any], *names: str) -> str:

@@ -16,6 +16,7 @@ from models.enums import Severity
 from sources import gfm
 from sources.document import Document, read_document
 from sources.github import REMOVALS, Issue, issue_of, objects
+from sources.leftovers import account
 from sources.masking import indent_of
 from sources.walk import Outline
 
@@ -65,6 +66,9 @@ class _Board:
             self._depth(item)
         self._contradictions()
         self._unknown_needs()
+        document.title = ""
+        document.findings.clear()  # both are about Markdown
+        account(document, self.outline, {}, "code")
         return self.outline
 
     def _latest(self, document: Document) -> Iterator[tuple[Issue, int]]:
@@ -72,6 +76,12 @@ class _Board:
         found: dict[int, tuple[Issue, int]] = {}
         gone: set[int] = set()
         left_out = 0
+        first = next((line.strip() for line in document.raw if line.strip()), "")
+        if not first.startswith(("[", "{")):
+            message = (
+                "this is no JSON with issues. Give what `gh issue list --json ...` or the REST API writes."
+            )
+            self.outline.find("malformed_json", Severity.ERROR, 1, message)
         for line, data in objects(document.raw):
             issue = issue_of(data) if data is not None else None
             if data is None:

@@ -10,8 +10,12 @@ from dataclasses import dataclass, field
 from models.board import Finding
 from models.enums import Severity
 from models.errors import SourceError
+from sources.encodings import guess, wide_encoding
 
 DEFAULT_MAX_BYTES = 20 * 1024 * 1024
+FALLBACK = "encoding_fallback"
+MOST_LINES = 20
+"""Line numbers that one finding lists."""
 
 
 @dataclass(slots=True)
@@ -42,22 +46,26 @@ _MAGIC = (
 )
 _SNIFF = 8192  # git's own window for "is this binary?"
 _CONTROL = bytes(set(range(32)) - set(b"\t\n\r\f\x1b")) + b"\x7f"
-_CYRILLIC = ("cp1251", "koi8-r", "cp866")
-_COMMON = frozenset("оеаинтсрвлкмдпу")  # four of five letters of Russian text
+_MARKER = re.compile(r"\s*(?:(?:[-*+•–]|\d{1,9}[.)])\s+)?(?:\[.?\]\s*)?")
 
 
 def decode(data: bytes, source: str, max_bytes: int = DEFAULT_MAX_BYTES) -> Decoded:
     """Text of a board, whatever editor wrote it.
 
-    UTF-8 with or without byte order mark; UTF-16 and UTF-32 with one; else the Cyrillic 8-bit encoding that
-    fits (finding `encoding_fallback`); else UTF-8 with replacement characters (finding `encoding_loss`).
-    Raises SourceError for more than `max_bytes` bytes and for a file that is not text.
+    UTF-8 with or without byte order mark; UTF-16 and UTF-32 with one; else, where it is certain, UTF-16 without one or
+    the encoding of a language (sources.encodings), with the finding `encoding_fallback`; else UTF-8 with replacement
+    characters (finding `encoding_loss`). Raises SourceError for more than `max_bytes` bytes and for a file that is
+    not text.
     """
     if len(data) > max_bytes:
         raise too_large(source, len(data), max_bytes)
     findings: list[Finding] = []
     encoding = declared_encoding(data)
-    if encoding in ("utf-8", "utf-8-sig"):
+    if encoding == "utf-8" and b"\x00" in data[:_SNIFF] and (wide := wide_encoding(data)) is not None:
+        encoding = wide
+        message = f"{wide} without a byte order mark, read as that. Save the file as UTF-8."
+        findings.append(Finding(FALLBACK, Severity.WARNING, 1, message))
+    elif encoding in ("utf-8", "utf-8-sig"):
         refuse_binary(data, source)
     try:
         text = data.decode(encoding)
@@ -106,37 +114,20 @@ def _fallback(data: bytes, encoding: str, error: UnicodeDecodeError) -> tuple[st
     """What to read from bytes that are not as declared: an 8-bit encoding if it fits, else with holes."""
     line = data.count(b"\n", 0, error.start) + 1
     replaced = data.decode(encoding, errors="replace")
+    likely = ""
     if encoding == "utf-8":
         holes = replaced.count("\ufffd")
         kept = sum(1 for _ in re.finditer(r"[^\x00-\x7f\ufffd]", replaced))
-        if holes > kept and (guess := _cyrillic(data)) is not None:
-            name, text = guess
-            message = f"not UTF-8 (byte 0x{data[error.start]:02x}); read as {name}. Save the file as UTF-8."
-            return text, name, Finding("encoding_fallback", Severity.WARNING, line, message)
+        found = guess(data) if holes > kept else None
+        if found is not None and found.text is not None:
+            message = f"not UTF-8 (byte 0x{data[error.start]:02x}); read as {found.encoding}. Save the file as UTF-8."
+            return found.text, found.encoding, Finding(FALLBACK, Severity.WARNING, line, message)
+        if found is not None:
+            likely = f". It may be {found.encoding}, which is not certain: try `iconv -f {found.encoding} -t utf-8`"
     count = replaced.count("\ufffd")
-    message = (
-        f"{count} byte sequence(s) are not {encoding} (first: 0x{data[error.start]:02x}) and became U+FFFD"
-    )
+    first = f"0x{data[error.start]:02x}"
+    message = f"{count} byte sequence(s) are not {encoding} (first: {first}) and became U+FFFD{likely}"
     return replaced, encoding, _loss(line, message)
-
-
-def _cyrillic(data: bytes) -> tuple[str, str] | None:
-    """The 8-bit encoding in which the high bytes read most like Russian, if in any."""
-    best: tuple[float, str, str] | None = None
-    for name in _CYRILLIC:
-        try:
-            text = data.decode(name)
-        except UnicodeDecodeError:
-            continue
-        words = re.findall(r"[а-яёА-ЯЁ]{2,}", text)
-        letters = sum(map(len, words))
-        high = sum(1 for _ in re.finditer(r"[^\x00-\x7f]", text))
-        common = sum(1 for word in words for letter in word if letter in _COMMON)
-        if letters * 4 < high * 3 or common * 2 < letters:  # "café" in Latin-1 makes no Russian words
-            continue
-        if best is None or common / high > best[0]:
-            best = (common / high, name, text)
-    return None if best is None else (best[1], best[2])
 
 
 def _loss(line: int, what: str) -> Finding:
@@ -144,15 +135,19 @@ def _loss(line: int, what: str) -> Finding:
     return Finding("encoding_loss", Severity.ERROR, line, message)
 
 
+_NO_WORDING = re.compile(r"\?|EP|FEAT|US|T|[\w.#-]*\d[\w.#-]*")
 _LOST_WORDS = re.compile(
     r"(?<!\?)\?{3,}+[ .,:()]{1,4}\?{2}|(?<![^\s(])\?{5,}+(?=[\s,.:;)])[^?]{0,60}[\s(]\?{3,}+(?=[\s,.:;)]|$)"
 )
 
 
 def lost(text: str) -> bool:
-    """Was a text's wording replaced by question marks? "Why???" is a question, "?????? ??? ????" was Cyrillic."""
-    words = text.split()
-    gone = sum(1 for word in words if len(word) > 1 and not word.strip("?.,:;()-—"))
+    """Was a text's wording replaced by question marks? "Why???" is a question, "?????? ??? ????" was Cyrillic.
+
+    Ids and types (`FEAT PHC-1.2 ? ????????`) are no wording: they were ASCII, and tell nothing of the rest.
+    """
+    words = [word for word in text.split() if not _NO_WORDING.fullmatch(word)]
+    gone = sum(1 for word in words if len(word) > 1 and not word.strip("?.,:;()-—*_`"))
     return 2 * gone > sum(1 for word in words if any(sign.isalpha() or sign == "?" for sign in word)) and (
         gone > 1 or "????" in text
     )
@@ -162,11 +157,23 @@ def _question_marks(text: str) -> Iterator[Finding]:
     """An editor that can't write Cyrillic leaves "?????? ????": say so once, don't take it for text."""
     if "????" not in text:
         return
-    lost = [
-        (n, line) for n, line in enumerate(text.split("\n"), 1) if "???" in line and _LOST_WORDS.search(line)
+    found = [
+        (number, line)
+        for number, line in enumerate(text.split("\n"), 1)
+        if "??" in line and (_LOST_WORDS.search(line) or lost(line[_marker_end(line) :]))
     ]
-    if lost:
-        number, first = lost[0]
-        yield _loss(
-            number, f"{len(lost)} line(s) hold words of question marks (first: {first.strip()[:60]!r})"
+    if found:
+        lines = ", ".join(str(number) for number, _ in found[:MOST_LINES]) + (
+            ", ..." if len(found) > MOST_LINES else ""
         )
+        number, first = found[0]
+        yield _loss(
+            number,
+            f"{len(found)} line(s) hold words of question marks and are not read as items: {lines} "
+            f"(first: {first.strip()[:60]!r})",
+        )
+
+
+def _marker_end(line: str) -> int:
+    match = _MARKER.match(line)
+    return match.end() if match else 0

@@ -10,6 +10,7 @@ from models.board import ParsedBoard
 from models.enums import Severity
 from models.errors import SourceError
 from sources import decode, parse
+from sources.reading import lost
 
 RUSSIAN = "# Задачи\n\n- [ ] Починить насос в подвале\n- [x] Купить новые шланги\n"
 
@@ -57,7 +58,8 @@ def test_a_few_broken_bytes_do_not_turn_utf_8_into_something_else() -> None:
 
 def test_latin_1_is_not_taken_for_russian() -> None:
     board = parse("- [ ] visit the café in Orléans\n".encode("latin-1"), "b.md")
-    assert [f.code for f in board.findings] == ["encoding_loss"]
+    assert (board.encoding, board.items[0].title) == ("cp1252", "visit the café in Orléans")
+    assert [f.code for f in board.findings] == ["encoding_fallback"]
 
 
 def test_half_a_utf_16_file_is_a_finding() -> None:
@@ -68,12 +70,37 @@ def test_half_a_utf_16_file_is_a_finding() -> None:
 
 
 def test_text_that_was_lost_before_is_said() -> None:
-    marks = parse(b"- [ ] T A-1 ? ??????? ????? ??????\n", "b.md")
-    assert [(f.code, f.line) for f in marks.findings] == [("encoding_loss", 1)]
-    assert marks.items[0].ext_id == "A-1"
+    marks = parse(
+        b"- [ ] T A-1 Pump\n- [ ] T A-2 ? ??????? ????? ??????\n- [ ] T A-3 good\n- [ ] ????\n", "b.md"
+    )
+    assert [(f.code, f.line) for f in marks.findings] == [("encoding_loss", 2)]
+    assert "2 line(s)" in marks.findings[0].message
+    assert "are not read as items: 2, 4 " in marks.findings[0].message
+    assert [item.ext_id for item in marks.items] == ["A-1", "A-3"]
+    assert [(line.line, line.reason) for line in marks.not_items] == [(2, "lost"), (4, "lost")]
     holes = parse("# x\n- [ ] a \ufffd b\n".encode(), "b.md")
     assert [(f.code, f.line) for f in holes.findings] == [("encoding_loss", 2)]
     assert parse(b"- [ ] really????\n- [ ] why??? oh why?\n", "b.md").findings == []
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("?????? ??? ????", True),
+        ("FEAT PHC-1.2 ? ????????", True),
+        ("**??????** - ?????????? ???????", True),
+        ("(????? ????)", True),
+        ("fix ???? ????", True),
+        ("????", True),
+        ("???", False),
+        ("Why???? Really????", False),
+        ("What is this ????", False),
+        ("T A-1 ? pump", False),
+        ("", False),
+    ],
+)
+def test_lost(text: str, expected: bool) -> None:
+    assert lost(text) is expected
 
 
 def test_nul_far_inside_becomes_a_finding() -> None:
