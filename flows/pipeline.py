@@ -26,6 +26,7 @@ from models.errors import BackendUnavailable, PenstockError
 from sql.connection import Database
 from sql.statements import statement
 from tasks import report as reports
+from tasks.decompose import look_again
 from tasks.ingest import COUNTS
 
 __all__ = ["pipeline"]
@@ -82,6 +83,8 @@ async def pipeline(
             )
             await asyncio.to_thread(decompose, boards, approve_plans)
             await _execute(str(endpoint.backend), boards, pools)
+            if await asyncio.to_thread(look_again, db, config):  # a part that a model made is another item's work
+                await _execute(str(endpoint.backend), boards, pools)
             await remember_accepted()
             if config.write_back if write_back is None else write_back:
                 written = await asyncio.to_thread(write_marks, boards)

@@ -88,6 +88,9 @@ def claim_works(
         and node.status in (Status.PENDING, Status.READY)
         and (node.recipe not in known or claimed.get(node.id, works[node.id]) != works[node.id])
     }
+    other = [item_id for item_id, work in asking.items() if claimed.get(item_id, work) != work]
+    if other:
+        connection.execute(statement("ingest.release_work"), {"ids": other})
     refused = _refused(connection, asking, days) if asking else {}
     still = {
         item_id: each.owner for item_id, each in before.items() if item_id in kinds and item_id not in moved
@@ -139,7 +142,6 @@ def _works(
 def _refused(connection: Connection, works: Mapping[int, uuid.UUID], days: int) -> dict[int, int]:
     """Items whose work is another's, and whose. In the board's order: of equal items the first does the work."""
     scope = {"items": list(works), "fingerprints": list(works.values()), "days": days}
-    connection.execute(statement("decompose.drop_other_works"), scope)
     granted = {row[0] for row in connection.execute(statement("decompose.claim_works"), scope)}
     others = {item_id: work for item_id, work in works.items() if item_id not in granted}
     if not others:
