@@ -45,7 +45,7 @@ _ALL = (
         "encoding_fallback",
         _WARNING,
         "The file is not UTF-8",
-        "It was read as the Cyrillic 8-bit encoding that fits best.",
+        "It was read as the encoding that its bytes are certain to be.",
         "Save the file as UTF-8.",
     ),
     Rule(

@@ -21,7 +21,6 @@ from sources.masking import indent_of
 from sources.walk import Outline
 
 NAME = "github_issues"
-UNKNOWN = "unknown_dependency"
 
 _KINDS = {"epic": "epic", "feature": "feature", "story": "story", "user story": "story"}
 _URL = r"https?://[^\s/]+/(?P<{0}>[\w.-]+/[\w.-]+)/(?:issues|pull)/"
@@ -122,7 +121,7 @@ class _Board:
             message = (
                 f"{issue.id} waits for {name}, which is in another repository: that is not waited for here."
             )
-            self.outline.find(UNKNOWN, Severity.WARNING, item.line, message)
+            self.outline.find("unknown_dependency", Severity.WARNING, item.line, message)
         by_line: dict[int | None, ParsedItem] = {}
         for ordinal, child in enumerate(outline.items, item.ordinal + 1):
             parent = by_line.get(child.parent_line, item)
@@ -133,7 +132,7 @@ class _Board:
             self._put(child, parent)
             self.outline.items.append(child)
         for finding in outline.findings:
-            if finding.code == UNKNOWN:
+            if finding.code == "unknown_dependency":
                 continue  # said below of what is no issue at all
             message = f"{issue.id}, line {finding.line} of its text: {finding.message}"
             self.outline.find(finding.code, finding.severity, item.line, message)
@@ -219,7 +218,7 @@ class _Board:
                     message = (
                         f"{name} depends on {need}, which is not among these issues. Is the number right?"
                     )
-                    self.outline.find(UNKNOWN, Severity.WARNING, item.line, message)
+                    self.outline.find("unknown_dependency", Severity.WARNING, item.line, message)
 
 
 def _item(issue: Issue, line: int, ordinal: int) -> ParsedItem:

@@ -13,7 +13,6 @@ from models.errors import SourceError
 from sources.encodings import guess, wide_encoding
 
 DEFAULT_MAX_BYTES = 20 * 1024 * 1024
-FALLBACK = "encoding_fallback"
 MOST_LINES = 20
 """Line numbers that one finding lists."""
 
@@ -64,7 +63,7 @@ def decode(data: bytes, source: str, max_bytes: int = DEFAULT_MAX_BYTES) -> Deco
     if encoding == "utf-8" and b"\x00" in data[:_SNIFF] and (wide := wide_encoding(data)) is not None:
         encoding = wide
         message = f"{wide} without a byte order mark, read as that. Save the file as UTF-8."
-        findings.append(Finding(FALLBACK, Severity.WARNING, 1, message))
+        findings.append(Finding("encoding_fallback", Severity.WARNING, 1, message))
     elif encoding in ("utf-8", "utf-8-sig"):
         refuse_binary(data, source)
     try:
@@ -121,7 +120,7 @@ def _fallback(data: bytes, encoding: str, error: UnicodeDecodeError) -> tuple[st
         found = guess(data) if holes > kept else None
         if found is not None and found.text is not None:
             message = f"not UTF-8 (byte 0x{data[error.start]:02x}); read as {found.encoding}. Save the file as UTF-8."
-            return found.text, found.encoding, Finding(FALLBACK, Severity.WARNING, line, message)
+            return found.text, found.encoding, Finding("encoding_fallback", Severity.WARNING, line, message)
         if found is not None:
             likely = f". It may be {found.encoding}, which is not certain: try `iconv -f {found.encoding} -t utf-8`"
     count = replaced.count("\ufffd")

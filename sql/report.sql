@@ -1,7 +1,7 @@
 -- What a run found and what became of it. Reads only. Owner: tasks/report.
 
 -- name: boards
-select id, source, dialect, title from board where id = any(%(boards)b::bigint[]) order by id
+select id, source, dialect, title, revision from board where id = any(%(boards)b::bigint[]) order by id
 
 -- name: findings
 select board_id, code, severity, line, message from finding

@@ -51,6 +51,7 @@ def build(
             path=source,
             dialect=dialect,
             title=title,
+            revision=revision,
             counts=_counts(items[board_id]),
             parts=sum(item.origin == "split" for item in items[board_id]),
             syntheses=sum(item.synthesis and item.text is not None for item in items[board_id]),
@@ -66,7 +67,7 @@ def build(
             findings=findings[board_id],
             delta=deltas.get(str(board_id)),
         )
-        for board_id, source, dialect, title in connection.execute(
+        for board_id, source, dialect, title, revision in connection.execute(
             statement("report.boards"), scope
         ).fetchall()
     ]

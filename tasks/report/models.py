@@ -69,7 +69,8 @@ class Counts(BaseModel):
 class BoardReport(BaseModel):
     board_id: int
     source: str  # relative to the working directory where it is below it
-    path: str  # as stored: absolute, or stdin:<hash>
+    path: str  # as stored: absolute, git:<repository>:<path>, github:<owner>/<name>, or stdin:<hash>
+    revision: str | None = None  # the commit that it was read at, of a board in a git repository
     dialect: str
     title: str
     counts: Counts

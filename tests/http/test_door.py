@@ -38,7 +38,8 @@ def signed(body: bytes, delivery: str) -> dict[str, str]:
 async def deliver(door: Served, content: Any, delivery: str | None = None) -> httpx.Response:
     body = content if isinstance(content, bytes) else json.dumps(content).encode()
     headers = signed(body, delivery or uuid.uuid4().hex)
-    return await door.client.post("/webhooks/board", content=body, headers=headers)
+    answer: httpx.Response = await door.client.post("/webhooks/board", content=body, headers=headers)
+    return answer
 
 
 async def parameters(run: str) -> dict[str, Any]:
@@ -268,7 +269,9 @@ async def test_an_upload_with_a_key_is_one_run(door: Served) -> None:
 
 async def test_bad_uploads_are_refused(door: Served) -> None:
     async def post(path: str, **given: Any) -> httpx.Response:
-        return await door.client.post(path, headers={**door.token, **given.pop("headers", {})}, **given)
+        headers = {**door.token, **given.pop("headers", {})}
+        answer: httpx.Response = await door.client.post(path, headers=headers, **given)
+        return answer
 
     refused(await post("/boards", content=b"x"), 400, "bad_name")
     refused(await post("/boards?name=../x", content=b"x"), 400, "bad_name")
@@ -314,7 +317,10 @@ async def test_a_review_is_shown_and_decided(door: Served) -> None:
     assert (shown["id"], shown["title"], shown["proposal"]) == (review, "A question", "maybe")
 
     async def decide(content: Any, number: int = review) -> httpx.Response:
-        return await door.client.post(f"/reviews/{number}", json=content, headers=door.token)
+        answer: httpx.Response = await door.client.post(
+            f"/reviews/{number}", json=content, headers=door.token
+        )
+        return answer
 
     refused(await decide({"decision": "perhaps"}), 422, "invalid_request")
     refused(await decide({"decision": "edit"}), 400, "bad_input")
