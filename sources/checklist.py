@@ -1,4 +1,4 @@
-"""Checklist tables: numbered checks, and plan rows with a status in words or emoji, in English or Russian."""
+"""Tables of work: numbered checks, plan rows with a status in words or signs, boards with a column for each state."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 
 from sources.document import Document
 from sources.structure import settle
-from sources.tables import read_tables, work_column, work_items
+from sources.tables import is_work, read_tables, work_items
 from sources.walk import Grammar, Outline, walk
 
 NAME = "checklist"
@@ -18,7 +18,7 @@ def score(document: Document) -> float:
     """0.6 when a table of the text holds work; a to-do list with a table beside it is read whole that way."""
     if not _TABLE.search(document.text):
         return 0.0
-    return 0.6 if any(work_column(table) is not None for table in read_tables(document)) else 0.0
+    return 0.6 if any(map(is_work, read_tables(document))) else 0.0
 
 
 def parse(document: Document) -> Outline:

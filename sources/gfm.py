@@ -38,5 +38,6 @@ class _TaskList(Grammar):
 
 def take_key(item: ParsedItem) -> None:
     """ "PROJ-12: text" and "[PROJ-12](url) text" carry the id of a tracker."""
-    if item.ext_id is None and (match := _KEYED.match(item.title)):
+    title = item.title.replace("**", "", 2) if item.title.startswith("**") else item.title
+    if item.ext_id is None and (match := _KEYED.match(title)):
         item.ext_id, item.title = match["id"], match["title"].strip()

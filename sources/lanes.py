@@ -35,7 +35,7 @@ _LABELS = re.compile(
     r"^(?P<title>(?:\*\*|__)[^*_\n]{1,60}(?:\*\*|__):?|[^\s:*_|#>\[-][^:\n]{0,59}:)[^\S\n]*$", re.MULTILINE
 )
 _CARD = re.compile(r"^[^\S\n]*(?:[-*+•]|\d{1,9}[.)])[^\S\n]+\S", re.MULTILINE)
-_LABEL_LEVEL = 7  # below any heading
+_LABEL_LEVEL, _TITLE_LEVEL = 7, 99  # below any heading
 
 _NO_CARD = re.compile(
     r"[*_]{1,2}\(.*\)[*_]{1,2}|[*_]{1,2}\(.*[*_]{1,2}\)|\((?:empty|none|nothing[^()]{0,40}|пусто|порожньо|leer|vide|vacío|vazio|"
@@ -72,7 +72,9 @@ def score(document: Document) -> float:
         return 0.88
     alone = other == 0 and (level > 1 or len(found) > 1 or not others)
     named = _FILE_NAMES.search(document.name) is not None
-    return 0.62 if alone and (named if len(found) == 1 else states > 1 or certain) else 0.0
+    if named and sum(map(len, lanes.values())) > 1:
+        return 0.62
+    return 0.62 if alone and (named or (len(found) > 1 and (states > 1 or certain))) else 0.0
 
 
 def parse(document: Document) -> Outline:
@@ -137,7 +139,9 @@ class _Lanes(Grammar):
             self.priority, self.priority_level = priority, level
         while self.open and self.open[-1].level >= level:
             self.open.pop()
-        status = lane_of(title, loose=self.plugin) if line != self.title_line else None
+        status = lane_of(title, loose=self.plugin)
+        if line == self.title_line:
+            level = _TITLE_LEVEL  # it holds the cards right below it, up to the next heading
         if line in self.archives:
             status = Declared.DONE
         if status is not None and not (self.open and is_plain(title)):
@@ -208,7 +212,7 @@ class _Lanes(Grammar):
 
 
 def _title_line(document: Document) -> int:
-    """Line of the one first-level heading where lanes are below it: `# TODO` is then the file's title, no lane."""
+    """Line of the one first-level heading where lanes are below it: `# TODO` is then the file's title."""
     found = [
         (line, heading_of(text)) for line, text in enumerate(document.live, 1) if text.lstrip()[:1] == "#"
     ]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from models.board import Finding, Mark, ParsedItem
-from models.enums import Severity
+from models.enums import Declared, Severity
 from sources.document import Document, Row, Table, heading_of
 from sources.naming import (
     CHECK_COLUMN,
@@ -20,6 +21,8 @@ from sources.naming import (
     THING_COLUMN,
     TOTAL_ROW,
     WORK_COLUMN,
+    is_plain,
+    lane_of,
 )
 from sources.vocabulary import DETAIL_KEYS, MARKS, priority_of, status_of
 from sources.walk import references
@@ -27,6 +30,7 @@ from sources.walk import references
 _DASHES = re.compile(r":?-+:?")
 _BAR = re.compile(r"(?<!\\)\|")
 _LINK = re.compile(r"!?\[([^\[\]]{1,300})\]\([^()]{0,500}\)")
+_BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 _BOXED = re.compile(r"\[(?P<sign>.?)\]\s+(?P<title>\S.*)", re.DOTALL)
 
 
@@ -127,6 +131,11 @@ def cell_mark(document: Document, row: Row, column: int | None) -> Mark | None:
 
 
 # ---- what the columns are
+
+
+def is_work(table: Table) -> bool:
+    """Are the rows, or the cells, of this table items?"""
+    return work_column(table) is not None or bool(lane_columns(table))
 
 
 def status_column(table: Table) -> int | None:
@@ -230,6 +239,9 @@ def work_items(document: Document, tables: list[Table]) -> list[ParsedItem]:
     items: list[ParsedItem] = []
     used: set[str] = set()
     for index, table in enumerate(tables, 1):
+        if lanes := lane_columns(table):
+            items += _cards(table, lanes)
+            continue
         title = work_column(table)
         if title is None:
             continue
@@ -244,6 +256,30 @@ def work_items(document: Document, tables: list[Table]) -> list[ParsedItem]:
             item.needs = [renamed.get(need, need) for need in item.needs]
         used.update(names)
     return items
+
+
+def lane_columns(table: Table) -> list[Declared]:
+    """The state of each column where every one is a lane ("To do | Doing | Done"); empty for other tables."""
+    lanes = [lane_of(name) for name in table.header]
+    states = [state for state in lanes if state is not None]
+    whole = len(states) == len(lanes) and len(set(states)) > 1
+    return states if whole and sum(not is_plain(name) for name in table.header) > 1 else []
+
+
+def _cards(table: Table, lanes: list[Declared]) -> Iterator[ParsedItem]:
+    """A cell is a card, or several with <br> between them. Numbers alone are statistics."""
+    for row in table.rows:
+        ordinal = 0
+        for name, status, cell in zip(table.header, lanes, row.cells, strict=True):
+            for text in _BREAK.split(cell):
+                title = plain(text).removeprefix("- ").strip()
+                if not any(sign.isalpha() for sign in title):
+                    continue
+                labels = {"lane": name} | ({"section": table.section} if table.section else {})
+                yield ParsedItem(
+                    line=row.line, ordinal=ordinal, title=title, kind="plan", status=status, labels=labels
+                )
+                ordinal += 1
 
 
 class _Rows:

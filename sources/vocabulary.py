@@ -114,6 +114,7 @@ _FRACTION = re.compile(
     r"^\W{0,40}?(\d{1,5})\s*(?:/|of|из|з|von|sur|de|di|van|z)\s*(\d{1,5})(?:\s+[^\W\d_]+){0,3}\W{0,3}$"
 )
 _BOX = re.compile(r"\[(.?)\]")
+_SIGNS = re.compile(r"[^\w\s'’/+-]+")
 _SHORTCODES = {
     "white check mark": "✅", "heavy check mark": "✅", "ballot box with check": "✅", "x": "❌", "construction": "🚧",
     "no entry": "⛔", "hourglass flowing sand": "⏳", "black square button": "⬜", "white large square": "⬜",
@@ -147,7 +148,13 @@ def status_of(cell: str) -> Declared | None:
             if part
             else Declared.TODO
         )
-    return next((status for pattern, status in _PHRASES if pattern.search(text)), None)
+    words = _SIGNS.sub(" ", text).strip()
+    for said in (words, text) if words and words != text else (text,):  # "⏳ Pending": the word says more
+        if (
+            found := next((status for pattern, status in _PHRASES if pattern.search(said)), None)
+        ) is not None:
+            return found
+    return None
 
 
 STATES: dict[str, Declared] = {

@@ -300,3 +300,21 @@ def test_cards_have_the_state_of_their_lane(cards: list[tuple[Declared, bool]]) 
     board = read(text, dialect="lanes")
     assert [item.status for item in board.items] == [status for status, _ in cards]
     assert [item.mark is not None for item in board.items] == [box for _, box in cards]
+
+
+def test_cards_right_below_the_title_of_a_to_do_file() -> None:
+    board = read(
+        "# TODO\n\n- Fix the pump\n- [x] Call Ann\n\n## Ideas\n\n- robot\n\n## About\n\n- no card\n",
+        "TODO.md",
+    )
+    assert seen(board) == [(3, "Fix the pump", TODO), (4, "Call Ann", DONE), (8, "robot", TODO)]
+
+
+def test_a_roadmap_by_its_name() -> None:
+    text = "# Roadmap\n\n## Now\n\n- **API-1** Search\n\n## Next\n\n- Dark mode\n\n## Later\n\n- Offline\n"
+    assert [(item.ext_id, item.title) for item in read(text, "ROADMAP.md").items] == [
+        ("API-1", "Search"),
+        (None, "Dark mode"),
+        (None, "Offline"),
+    ]
+    assert read(text, "notes.md").dialect == "document"

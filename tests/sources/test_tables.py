@@ -346,3 +346,29 @@ def test_any_bars_are_read(text: str) -> None:
         read(text, "checklist")
     except SourceError:
         return
+
+
+def test_a_column_for_each_state() -> None:
+    board = read(
+        "# Sprint\n\n"
+        + table("| To do | Doing | Done |", "| **Login** | Search<br>Export | CI |", "| Docs | | 3 |")
+    )
+    assert board.dialect == "checklist"
+    assert [(i.line, i.ordinal, i.title, str(i.status)) for i in board.items] == [
+        (5, 0, "Login", "todo"), (5, 1, "Search", "in_progress"), (5, 2, "Export", "in_progress"), (5, 3, "CI", "done"),
+        (6, 0, "Docs", "todo"),
+    ]  # fmt: skip
+    assert read(table("| Todo | Doing | Done |", "| 5 | 2 | 11 |")).items == []
+
+
+@pytest.mark.parametrize(
+    ("cell", "status"),
+    [
+        ("⏳ Pending", "todo"),
+        ("✅ in review", "in_progress"),
+        ("🔄 In Progress (60%)", "in_progress"),
+        ("❌ cancelled", "skipped"),
+    ],
+)
+def test_a_word_says_more_than_the_sign_beside_it(cell: str, status: str) -> None:
+    assert seen(read(table("| Task | Status |", f"| a | {cell} |"))) == [("a", status)]
