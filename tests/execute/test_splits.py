@@ -316,22 +316,6 @@ async def test_a_plan_that_must_be_approved_runs_nothing_before(
     assert pipeline.state("Basins") == (Status.DONE, "rollup")
 
 
-async def test_the_simulator_and_the_marks_of_what_it_made(pipeline: Pipeline) -> None:
-    pipeline.ingest(EPIC)
-    tally = await pipeline.simulated(seed=1)
-    assert tally.simulated
-    assert pipeline.reviews() == []
-    assert pipeline.state("Basins") == (Status.DONE, "rollup")
-    assert pipeline.rows("select distinct simulated from result where superseded_at is null") == [(True,)]
-    pipeline.ingest(EPIC.replace("FEAT AB-1.1 — Levels", "FEAT AB-1.1 — Water levels"))
-    await pipeline.extractive()
-    simulated = pipeline.rows(
-        "select r.simulated from result r join item_source s using (item_id)"
-        " where s.title = 'Basins' and r.superseded_at is null"
-    )
-    assert simulated in ([], [(True,)]), "what is made of simulated results is simulated"
-
-
 STEPS = """# Board
 
 - [ ] Say what is known of the basins
@@ -340,6 +324,26 @@ STEPS = """# Board
   3. State how thick the wall of basin two is
   4. State when the pump of basin one runs
 """
+
+
+async def test_what_is_made_of_simulated_results_is_marked_whoever_makes_it(pipeline: Pipeline) -> None:
+    pipeline.ingest(STEPS)
+    tally = await pipeline.simulated(seed=1)
+    assert tally.simulated
+    assert pipeline.reviews() == []
+    assert pipeline.state("Say what%") == (Status.DONE, "rollup")
+    marks = pipeline.rows("select distinct simulated from result where superseded_at is null")
+    assert marks == [(True,)]
+
+    pipeline.ingest(STEPS.replace("when the pump of basin one runs", "when the pump of basin one is running"))
+    assert pipeline.state("Say what%") == (Status.PENDING, None)
+    await pipeline.extractive()
+    simulated = pipeline.rows(
+        "select s.title, r.simulated from result r join item_source s using (item_id)"
+        " where r.superseded_at is null and not r.simulated"
+    )
+    assert simulated == [("State when the pump of basin one is running", False)]
+    assert pipeline.state("Say what%") == (Status.DONE, "rollup")
 
 
 async def test_without_a_model_a_list_is_split_answered_and_put_together(pipeline: Pipeline) -> None:
