@@ -31,8 +31,10 @@ select i.id, i.parent_id, i.position, i.status, s.kind, s.ext_id, s.title, s.lin
        (select case when r.decided_at is null then 'open' else r.decision end from review r
          where r.item_id = i.id and r.error_type = 'cycle' and r.decision is distinct from 'superseded'
          order by r.id desc limit 1),
-       i.recipe, s.body
-  from item i join item_source s on s.item_id = i.id
+       i.recipe, s.body,
+       case when s.labels ->> 'section' not in (b.title, coalesce(s.labels ->> 'lane', '')) then s.labels ->> 'section'
+            else '' end
+  from item i join item_source s on s.item_id = i.id join board b on b.id = i.board_id
  where i.board_id = %(board)s and s.removed_at is null
  order by i.position, i.id
 
@@ -371,14 +373,22 @@ with given as (
 select id, key from kept order by id
 
 -- name: titles_above
--- Of what a part of this item is part of, from the top down.
+-- Of what a part of this item is part of, from the top down; before them the heading that those stand under.
 with recursive up as (
-  select i.id, i.parent_id, s.title, 0 as level from item i join item_source s on s.item_id = i.id where i.id = %(item)s
+  select i.id, i.parent_id, s.title, s.labels, 0 as level
+    from item i join item_source s on s.item_id = i.id where i.id = %(item)s
   union all
-  select i.id, i.parent_id, s.title, u.level + 1
+  select i.id, i.parent_id, s.title, s.labels, u.level + 1
     from up u join item i on i.id = u.parent_id join item_source s on s.item_id = i.id
 )
-select title from up order by level desc
+select title from (
+  select title, level from up
+  union all
+  select u.labels ->> 'section', u.level + 1
+    from up u join item i on i.id = u.id join board b on b.id = i.board_id
+   where u.parent_id is null
+     and u.labels ->> 'section' not in (b.title, coalesce(u.labels ->> 'lane', ''))
+) t order by level desc
 
 -- name: give_recipe
 update item set recipe = %(recipe)s where id = any(%(ids)b::bigint[]) and status = 0

@@ -1,6 +1,7 @@
 """The same work is done once. The database refuses a second item by the primary key of `work_key`.
 
-A work is a recipe, a title, a body and the titles above it: "Add tests" under two features are two works. An item
+A work is a recipe, a title, a body and the titles above it, a heading included: "Add tests" under two features are two
+works. The board's own title and headings that name a state (lanes) are not in it. An item
 claims its work in the transaction that gives it its recipe, whichever way it came in. Who claims a work that another
 item claimed within the last `duplicate_days` is refused: it is not run, a finding names the other item, and what needs
 it needs that one. A claim ends when its item leaves the board, becomes another work or is rejected before it was done
@@ -28,8 +29,8 @@ Connection = psycopg.Connection[Any]
 
 
 def fingerprint(recipe: str, title: str, body: str, above: Sequence[str]) -> uuid.UUID:
-    """`above`: titles of what the item is part of, from the top down."""
-    return _fingerprint(recipe, title, body, "\0".join(normalised(each) for each in above))
+    """`above`: titles of what the item is part of, from the top down, with the heading that those stand under."""
+    return _fingerprint(recipe, title, body, "\0".join(filter(None, map(normalised, above))))
 
 
 def _fingerprint(recipe: str, title: str, body: str, above: str) -> uuid.UUID:
@@ -123,20 +124,18 @@ def claim_works(
 def _works(
     asking: Sequence[Node], by_id: Mapping[int, Node], kinds: Mapping[int, str]
 ) -> dict[int, uuid.UUID]:
-    above: dict[int | None, str] = {None: ""}
+    above: dict[int, str] = {}
 
-    def titles(parent_id: int | None) -> str:
-        if parent_id not in above:  # as deep as a board is: some 64 levels
-            parent = by_id.get(parent_id) if parent_id is not None else None
-            higher = titles(parent.parent_id) if parent is not None else ""
-            own = normalised(parent.title) if parent is not None else ""
-            above[parent_id] = f"{higher}\0{own}" if higher else own
-        return above[parent_id]
+    def under(node: Node) -> str:
+        """Titles of what the node is part of, from the top down."""
+        parent = by_id.get(node.parent_id) if node.parent_id is not None else None
+        if parent is None:
+            return normalised(node.section)
+        if parent.id not in above:  # as deep as a board is: some 64 levels
+            above[parent.id] = "\0".join(filter(None, (under(parent), normalised(parent.title))))
+        return above[parent.id]
 
-    return {
-        node.id: _fingerprint(kinds[node.id], node.title, node.body, titles(node.parent_id))
-        for node in asking
-    }
+    return {node.id: _fingerprint(kinds[node.id], node.title, node.body, under(node)) for node in asking}
 
 
 def _refused(connection: Connection, works: Mapping[int, uuid.UUID], days: int) -> dict[int, int]:

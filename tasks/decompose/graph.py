@@ -35,6 +35,7 @@ class Node:
     asked: str | None  # of a person, about a ring: None, "open", or what was decided
     recipe: str | None = None
     body: str = ""
+    section: str = ""  # the heading that it stands under, where that is neither the board's title nor a state
     board: str = ""  # of an item of another board: where that is
     instead: tuple[
         Node, ...

@@ -63,6 +63,17 @@ def test_what_it_stands_under_makes_it_another_work(plans: Plans) -> None:
     assert plans.findings() == [("b", "duplicate_work", 2)]
 
 
+def test_a_heading_is_something_to_stand_under_but_a_title_or_a_lane_is_not(plans: Plans) -> None:
+    plans.run(a="# Ours\n\n## iOS\n\n- [ ] Release it\n\n## Android\n\n- [ ] Release it\n")
+    assert len(plans.states()) == 1
+    assert plans.findings() == []
+    plans.run(
+        b="# Theirs\n\n## Backlog\n\n- [ ] Draw it\n\n## Doing\n\n- [ ] Paint it\n\n## Done\n",
+        c="# Others\n\n- [ ] Draw it\n- [ ] Paint it\n",
+    )
+    assert plans.ready() == {"a:Release it", "b:Draw it", "b:Paint it"}
+
+
 def test_of_two_equal_siblings_the_first_is_run(plans: Plans) -> None:
     plans.run(a=f"{WRITE}- [ ] Other\n{WRITE}")
     rows = plans.connection.execute(
