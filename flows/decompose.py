@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from prefect import flow, task
+from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
@@ -13,6 +13,7 @@ from models.settings import settings
 from sql.connection import database
 from sql.schema import prepare
 from tasks.decompose import Wishes, decompose_boards
+from tasks.decompose.near import MOST, find_near
 from tasks.recipes import load_recipes
 
 __all__ = ["decompose"]
@@ -34,7 +35,10 @@ def decompose(boards: list[int], approve_plans: bool | None = None) -> list[dict
     """
     found = order(boards, approve_plans)
     rows = [
-        {name: one[name] for name in ("board_id", "leaves", "containers", "edges", "cycles", "parts", "plans")}
+        {
+            name: one[name]
+            for name in ("board_id", "leaves", "containers", "edges", "cycles", "parts", "plans")
+        }
         | {"findings": len(one["findings"])}
         for one in found
     ]
@@ -61,4 +65,12 @@ def order(boards: list[int], approve_plans: bool | None = None) -> list[dict[str
     with database(config) as db:
         prepare(db)
         with db.connect(autocommit=True) as connection:
-            return [found.as_json() for found in decompose_boards(connection, boards, recipes, wishes)]
+            found = decompose_boards(connection, boards, recipes, wishes)
+            if any(each.changed for each in found):
+                for recipe in find_near(connection, boards):
+                    get_run_logger().info(
+                        "More than %d items are open for the recipe %s: they were not compared for near duplicates.",
+                        MOST,
+                        recipe,
+                    )
+            return [each.as_json() for each in found]

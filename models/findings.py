@@ -286,6 +286,32 @@ _ALL = (
         by=("run",),
     ),
     Rule(
+        "ambiguous_dependency",
+        _WARNING,
+        "An item needs an id that several boards have",
+        "The id is not on the item's own board, and more than one other board of the folder has it. The item waits for "
+        "all of them.",
+        "Give each item an id of its own.",
+        by=("run",),
+    ),
+    Rule(
+        "duplicate_work",
+        _WARNING,
+        "An item is the same work as another",
+        "Another item, here or on another board, has the same recipe, title and body and stands under the same titles. "
+        "Only that one is run; what needs this one waits for it.",
+        "Reword one of them if both are to be done, or set `duplicate_days = 0`.",
+        by=("run",),
+    ),
+    Rule(
+        "near_duplicate",
+        _INFO,
+        "An item reads nearly like another",
+        "Two open items of the run differ in small words, endings or typing errors only. Both are run.",
+        "Take one of them off its board if they are the same work.",
+        by=("run",),
+    ),
+    Rule(
         "cycle",
         _ERROR,
         "Items wait for one another",

@@ -303,6 +303,26 @@ on conflict (subject) where decided_at is null do nothing
 -- name: mark_decomposed
 update board set decomposed_sha256 = sha256 where id = %(board)s
 
+-- name: open_items
+-- What is to be run or is being run on these boards, in their order, with what it stands under.
+with recursive leaves as (
+  select i.id, i.board_id, i.position, i.recipe, i.parent_id
+    from item i
+   where i.board_id = any(%(boards)b::bigint[]) and i.status in (0, 1, 2, 3) and i.recipe is not null
+     and not exists (select from item c where c.parent_id = i.id)
+), up as (
+  select l.id, l.parent_id, 0 as level, '' as title from leaves l
+  union all
+  select u.id, p.parent_id, u.level + 1, s.title
+    from up u join item p on p.id = u.parent_id join item_source s on s.item_id = p.id
+), above as (
+  select id, string_agg(title, ' > ' order by level desc) filter (where level > 0) as titles from up group by id
+)
+select l.id, l.board_id, l.recipe, s.ext_id, s.title, s.body, s.line,
+       concat_ws(' > ', nullif(s.labels ->> 'section', b.title), a.titles), b.source
+  from leaves l join item_source s on s.item_id = l.id join board b on b.id = l.board_id join above a on a.id = l.id
+ order by l.board_id, l.position, l.id
+
 -- name: parent_of_split
 -- The item to be split, locked. Its own lines come with it.
 select i.board_id, i.position, i.priority, i.status, i.key, s.line, s.depth, s.title, s.body,

@@ -155,7 +155,7 @@ create index duplicate_fingerprint on duplicate (fingerprint);
 create table finding (
   id           bigint generated always as identity primary key,
   board_id     bigint not null references board on delete cascade,
-  stage        text not null,                 -- parse, ingest, decompose: each stage replaces its own
+  stage        text not null,                 -- parse, ingest, decompose, near: each stage replaces its own
   code         text not null,
   severity     text not null,
   line         integer not null,
