@@ -286,15 +286,6 @@ _ALL = (
         by=("run",),
     ),
     Rule(
-        "ambiguous_dependency",
-        _WARNING,
-        "An item needs an id that several boards have",
-        "The id is not on the item's own board, and more than one other board of the folder has it. The item waits for "
-        "all of them.",
-        "Give each item an id of its own.",
-        by=("run",),
-    ),
-    Rule(
         "duplicate_work",
         _WARNING,
         "An item is the same work as another",
