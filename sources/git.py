@@ -189,7 +189,8 @@ class Git:
         code, out, _ = self._run(
             ("rev-parse", "--verify", "--quiet", "--end-of-options", revision + "^{commit}"), b""
         )
-        return text(out).strip() if code == 0 else None
+        found = text(out).strip()
+        return found if code == 0 and not found.startswith("^") else None  # ^main is what main is not
 
     def tree(self, commit: str) -> list[Entry]:
         """Every path of a commit, submodules and links included (`Entry.is_file` tells)."""

@@ -125,6 +125,7 @@ def test_a_bare_repository(repo: Path, git: Git) -> None:
         ("repo@--output=x", r"has no commit '--output=x'"),
         ("repo@-h", r"has no commit '-h'"),
         ("repo@main..main", r"has no commit"),
+        ("repo@^main", r"has no commit"),
         ("repo@HEAD:plan.md\0", r"that revision has no"),
         ("repo@HEAD\0", r"has no commit"),
         (
@@ -295,6 +296,7 @@ def test_a_git_that_hangs_has_a_deadline(repo: Path, tmp_path: Path, monkeypatch
 @given(text=st.text(st.sampled_from("ab@:{}/.*-^~ \0é"), max_size=12))
 @example("a@{10:30}:b")
 @example("~:")
+@example("^@")
 def test_any_text_is_a_place_or_one_sentence(repo: Path, text: str) -> None:
     """Never a traceback, never another error than those that are said."""
     for given_ in (f"{repo}@{text}", f"git:{repo}{text}", text, f"git:{text}"):
