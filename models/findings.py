@@ -383,14 +383,6 @@ _ALL = (
         "Say what is new about it, or close it.",
     ),
     Rule(
-        "duplicate_work",
-        _WARNING,
-        "The same work stands twice",
-        "Another item has the same title, text and recipe. This one is not run, what needs it waits for that one.",
-        "Reword one of them if both are to be done.",
-        by=("run",),
-    ),
-    Rule(
         "more_than_one_next_step",
         _WARNING,
         "There is more than one next step",
