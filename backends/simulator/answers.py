@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+import zlib
 from typing import Any
 
 import orjson
@@ -19,13 +21,55 @@ def tokens(text: str) -> int:
     return max(len(text) // PER_TOKEN, len(text.split()))
 
 
-def answer(prompt: str, schema: dict[str, Any] | None) -> str:
-    """The same for the same prompt and schema: a sentence, or JSON that fits the schema."""
+def answer(prompt: str, schema: dict[str, Any] | None, length: int = 0) -> str:
+    """The same for the same prompt and schema: a sentence, or JSON that fits the schema.
+
+    With `length` the sentence is drawn out to so many tokens.
+    """
     cited = first_passage(prompt)
     said = f"Simulated: {cited[1]}" if cited else "Simulated answer, no passage was given."
+    if length > tokens(said):
+        said = f"{said} {'and ' * length}"[: length * PER_TOKEN]
+    return _fitting(schema, said, cited)
+
+
+def _fitting(schema: dict[str, Any] | None, said: str, cited: tuple[str, str] | None) -> str:
     if schema is None:
         return said
     return orjson.dumps(_Maker(schema, said, cited).value(schema, "answer", 0)).decode()
+
+
+def spoilt(text: str, fault: str, prompt: str, schema: dict[str, Any] | None) -> str:
+    """The answer with a fault that is one of wording; as it is with any other."""
+    match fault:
+        case "echo":
+            return prompt
+        case "echo_quoted":
+            return f'"{prompt}"'
+        case "echo_prefixed":
+            return f"Sure! Here is what you asked for:\n\n{prompt}"
+        case "echo_partial":
+            return prompt[: len(prompt) // 2]
+        case "echo_inside":
+            return _fitting(schema, prompt, first_passage(prompt))
+        case "fenced":
+            return f"Here it is:\n\n```json\n{text}\n```\n"
+        case "think":
+            return f"<think>\nWhat is asked for? {{braces}}\n</think>\n\n{text}"
+        case _:
+            return text
+
+
+def embedding(text: str, dimensions: int) -> list[float]:
+    """A unit vector; texts with many words in common are near each other."""
+    values = [0.0] * dimensions
+    for word in text.lower().split() or [text]:
+        digest = zlib.crc32(word.encode("utf-8", "replace"))
+        values[digest % dimensions] += 1.0 if digest >> 31 else -1.0
+    norm = math.sqrt(sum(value * value for value in values))
+    if not norm:  # two words met in one place and cancelled each other
+        values[0] = norm = 1.0
+    return [value / norm for value in values]
 
 
 def first_passage(prompt: str) -> tuple[str, str] | None:

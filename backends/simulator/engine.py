@@ -1,275 +1,175 @@
-"""What is served: slots with a queue, models that must be loaded, speed, faults, and counts of it all.
+"""What is served: slots with a queue, models that must be loaded, a GPU that is shared, faults, and counts of it all.
 
-No protocol here and no HTTP: `backends.simulator.app` renders an `Outcome` as Ollama or OpenAI would.
+No protocol here and no HTTP. Time is the event loop's, so that `clock.virtually` runs it without waiting.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import random
-from collections import Counter, OrderedDict, deque
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+import math
+from collections.abc import Callable
 from typing import Any
 
 from backends.simulator import answers
+from backends.simulator.faults import Chooser
+from backends.simulator.judge import Judge
+from backends.simulator.memory import Memory, Resident
+from backends.simulator.options import Options, of_model
+from backends.simulator.request import Broken, Busy, Call, Cut, Outcome, Request
+from backends.simulator.speed import Gpu
 
-FAULTS = (
-    "error500",  # status 500
-    "error503",  # status 503 with Retry-After: 1
-    "rate_limited",  # status 429 with Retry-After: 2
-    "out_of_memory",  # status 500 that says so
-    "hang",  # no answer, ever; holds its slot until the client leaves
-    "cut",  # half a body, then the connection is closed
-    "nonsense",  # status 200 with HTML
-    "empty",  # an answer without text
-    "echo",  # the prompt as the answer
-    "refusal",  # the protocol's way to say no
-    "truncated",  # half an answer, ended by the token limit
-    "unfinished",  # half an answer and no finish reason
-    "fenced",  # the answer inside a Markdown fence
-    "think",  # the answer behind a reasoning block
-    "wrong_model",  # another model's name
-    "cut_prompt",  # a tenth of the prompt was read, in silence
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    slots: int = 4
-    models: tuple[str, ...] = ("sim:small", "sim:large")
-    resident: int = 1
-    load_seconds: float = 0.0
-    tokens_per_second: float = 0.0
-    latency: float = 0.0
-    context: int = 8192
-    max_queue: int = 0
-    seed: int = 0
-    rates: Mapping[str, float] = field(default_factory=dict)
-    script: Iterable[str] = ()
-
-
-@dataclass(slots=True)
-class Call:
-    """One chat request, whatever protocol it came by."""
-
-    model: str
-    system: str
-    prompt: str
-    schema: dict[str, Any] | None
-    max_tokens: int
-    context: int  # tokens that the model is to be loaded with
-
-
-@dataclass(slots=True)
-class Outcome:
-    fault: str  # "ok" or one of FAULTS
-    text: str
-    finish: str | None  # stop, length, None
-    model: str
-    prompt_tokens: int
-    completion_tokens: int
-    load_seconds: float
-
-
-class Busy(Exception):
-    """More requests wait than `max_queue` allows."""
-
-
-@dataclass(slots=True)
-class Stats:
-    """`asked` and `answered` count by a hash of the prompt: an `answered` above 1 was paid twice."""
-
-    requests: int = 0
-    in_flight: int = 0  # requests that arrived and are not answered, waiting ones too
-    max_in_flight: int = 0
-    max_running: int = 0
-    loads: int = 0
-    switches: int = 0  # loads for which another model had to go
-    disconnects: int = 0
-    faults: Counter[str] = field(default_factory=Counter)
-    asked: Counter[str] = field(default_factory=Counter)
-    answered: Counter[str] = field(default_factory=Counter)
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "requests": self.requests,
-            "in_flight": self.in_flight,
-            "max_in_flight": self.max_in_flight,
-            "max_running": self.max_running,
-            "loads": self.loads,
-            "switches": self.switches,
-            "disconnects": self.disconnects,
-            "faults": dict(self.faults),
-            "asked": dict(self.asked),
-            "answered": dict(self.answered),
-            "answered_twice": sum(n - 1 for n in self.answered.values()),
-        }
+__all__ = ["Broken", "Busy", "Call", "Cut", "Engine", "Outcome", "Request"]
 
 
 class Engine:
     def __init__(self, options: Options) -> None:
         self.options = options
-        self.stats = Stats()
+        self.models: tuple[str, ...] = options.models
+        self.judge = Judge()
+        self.memory = Memory(options, self.judge)
+        self.faults = Chooser(options.seed, options.script, options.rates)
+        self.gpu = Gpu(options.prefill_crowding, options.decode_crowding)
+        self.die: Callable[[], None] | None = None  # how the process ends when memory runs out
+        self._free = list(range(options.slots - 1, -1, -1))
         self._slots = asyncio.Semaphore(options.slots)  # first come, first served
-        self._waiting = 0
-        self._running: Counter[str] = Counter()
-        self._idle = asyncio.Condition()
-        self._loading = asyncio.Lock()
-        self._loaded: OrderedDict[str, int] = OrderedDict()  # model to its context, least recently used first
-        self.set_faults(script=options.script, rates=options.rates)
+        self._waiting = 0  # admitted, without a slot
+        self._for_load = 0  # admitted, without their model
+        self._speeds: dict[str, tuple[float, float]] = {}
 
-    def set_faults(
-        self, *, script: Iterable[str] | None = None, rates: Mapping[str, float] | None = None
-    ) -> None:
-        """Raises ValueError for an unknown fault."""
-        for name in [*(script or ()), *(rates or ())]:
-            if name != "ok" and name not in FAULTS:
-                raise ValueError(f"{name!r} is neither ok nor one of {', '.join(FAULTS)}")
-        if script is not None:
-            self._script = deque(script)
-        if rates is not None:
-            self._rates = dict(rates)
+    # --- what the server can be asked -----------------------------------------------------------------------
+
+    @property
+    def loaded(self) -> dict[str, Resident]:
+        return self.memory.loaded()
+
+    @property
+    def waiting(self) -> int:
+        return self._waiting
+
+    @property
+    def busy_slots(self) -> set[int]:
+        return set(range(self.options.slots)) - set(self._free)
+
+    def stats(self) -> dict[str, Any]:
+        """What the judge counted, and what is so at this moment."""
+        return {
+            **self.judge.as_json(),
+            "waiting": self._waiting,
+            "memory": self.memory.used,
+            "loaded": {name: resident.context for name, resident in self.loaded.items()},
+            "slots": self.options.slots,
+        }
+
+    def take_over(self, judge: Judge) -> None:
+        """Go on counting where a process that died has stopped."""
+        self.judge = judge
+        self.memory.judge = judge
 
     def reset(self) -> None:
         """Forget counts, faults and loaded models; requests in flight are still counted as such."""
-        in_flight = self.stats.in_flight
-        self.stats = Stats(in_flight=in_flight)
-        self._loaded.clear()
-        self.set_faults(script=(), rates={})
+        self.judge.reset()
+        self.memory.forget()
+        self.models = self.options.models
+        self.faults.set(script=(), rates={})
 
-    @property
-    def loaded(self) -> dict[str, int]:
-        return dict(self._loaded)
+    def now(self) -> float:
+        return asyncio.get_running_loop().time()
 
-    def waits(self, call: Call, fault: str) -> bool:
+    async def load(self, model: str, context: int, keep_alive: float | None) -> None:
+        """Only load it. Raises NoMemory."""
+        self.memory.check(model, context)
+        resident, _ = await self.memory.take(model, context)
+        self.memory.give_back(resident, self.expires(keep_alive, self.now()))
+
+    # --- serving --------------------------------------------------------------------------------------------
+
+    def request(self, call: Call, *, batch: bool = False) -> Request:
+        """`batch`: it is one of a provider's batch, and counted as such."""
+        return Request(self, call, batch=batch)
+
+    def speeds(self, model: str) -> tuple[float, float]:
+        """Prefill and decode, tokens a second; 0 takes no time."""
+        known = self._speeds.get(model)
+        if known is None:
+            options = self.options
+            known = self._speeds[model] = (
+                of_model(options.prefill_per_second, model),
+                of_model(options.tokens_per_second, model),
+            )
+        return known
+
+    def admit(self, call: Call) -> bool:
+        """Raises Busy where a queue is full, NoMemory where the model can never be loaded. Returns: needs it a load?"""
+        options = self.options
+        if options.memory:
+            self.memory.check(call.model, call.context)
+        taken = options.slots - len(self._free) + self._waiting
+        if options.max_queue and taken >= options.slots + options.max_queue:
+            raise Busy
+        loads = options.load_queue > 0 and not self.memory.ready(call.model, call.context)
+        if loads and self._for_load > options.load_queue:  # one is loading, the others wait for it
+            raise Busy
+        self._waiting += 1
+        self._for_load += loads
+        return loads
+
+    def admitted(self, *, loads: bool = False) -> None:
+        """It waits for a slot, or for a load, no longer."""
+        if loads:
+            self._for_load -= 1
+        else:
+            self._waiting -= 1
+
+    def would_wait(self, call: Call) -> bool:
         """Would this call take time? If not, nobody needs to watch for the client to leave."""
         options = self.options
         return bool(
-            fault == "hang"
-            or options.tokens_per_second
-            or options.latency
+            options.latency
             or self._slots.locked()
-            or (options.load_seconds and self._loaded.get(call.model) != call.context)
+            or any(self.speeds(call.model))
+            or (options.load_seconds and not self.memory.ready(call.model, call.context))
         )
 
-    def arrive(self, call: Call) -> tuple[str, str]:
-        """Count a request; returns its prompt's hash and what is to happen to it."""
-        stats = self.stats
-        digest = hashlib.blake2b(f"{call.system}\0{call.prompt}".encode("utf-8", "replace"), digest_size=8)
-        key = digest.hexdigest()
-        stats.requests += 1
-        stats.asked[key] += 1
-        stats.in_flight += 1
-        stats.max_in_flight = max(stats.max_in_flight, stats.in_flight)
-        fault = self._fault(key, stats.asked[key])
-        if fault != "ok":
-            stats.faults[fault] += 1
-        return key, fault
+    async def take_slot(self) -> int:
+        await self._slots.acquire()
+        return self._free.pop()
 
-    def leave(self) -> None:
-        self.stats.in_flight -= 1
+    def free_slot(self, slot: int) -> None:
+        self._free.append(slot)
+        self._slots.release()
 
-    def _fault(self, key: str, time: int) -> str:
-        if self._script:
-            return self._script.popleft()
-        if not self._rates:
-            return "ok"
-        # By prompt and not by order of arrival, so that a run with several clients can be repeated.
-        lot = random.Random(f"{self.options.seed}/{key}/{time}").random()  # noqa: S311  a simulation
-        for name, share in self._rates.items():
-            lot -= share
-            if lot < 0:
-                return name
-        return "ok"
+    def expires(self, keep_alive: float | None, now: float) -> float:
+        seconds = self.options.keep_alive if keep_alive is None else keep_alive
+        return math.inf if seconds < 0 else now + seconds
 
-    async def run(self, call: Call, key: str, fault: str) -> Outcome:
-        """Wait for a slot and the model, take as long as the answer takes. Raises Busy."""
-        options = self.options
-        if self._slots.locked() and options.max_queue and self._waiting >= options.max_queue:
-            raise Busy
-        self._waiting += 1
-        try:
-            await self._slots.acquire()
-        finally:
-            self._waiting -= 1
-        try:
-            load_seconds = await self._take(call)
-            try:
-                if fault == "hang":
-                    await asyncio.Event().wait()
-                outcome = self._outcome(call, fault, load_seconds)
-                seconds = options.latency
-                if options.tokens_per_second:
-                    seconds += outcome.completion_tokens / options.tokens_per_second
-                if seconds:
-                    await asyncio.sleep(seconds)
-            finally:
-                await self._give_back(call.model)
-        finally:
-            self._slots.release()
-        self.stats.answered[key] += 1
-        return outcome
-
-    async def _take(self, call: Call) -> float:
-        """Have the model loaded and marked as running. Returns the seconds that loading took."""
-        if self._loaded.get(call.model) == call.context:
-            self._loaded.move_to_end(call.model)
-            self._started(call.model)
-            return 0.0
-        async with self._loading:
-            if self._loaded.get(call.model) == call.context:
-                self._started(call.model)
-                return 0.0
-            if call.model in self._loaded:  # another context length: it is loaded anew
-                await self._evict(call.model)
-            elif len(self._loaded) >= self.options.resident:
-                self.stats.switches += 1
-                await self._evict(next(iter(self._loaded)))
-            if self.options.load_seconds:
-                await asyncio.sleep(self.options.load_seconds)
-            self.stats.loads += 1
-            self._loaded[call.model] = call.context
-            self._started(call.model)
-            return self.options.load_seconds
-
-    async def _evict(self, model: str) -> None:
-        del self._loaded[model]
-        async with self._idle:
-            await self._idle.wait_for(lambda: not self._running[model])
-
-    def _started(self, model: str) -> None:
-        self._running[model] += 1
-        self.stats.max_running = max(self.stats.max_running, self._running.total())
-
-    async def _give_back(self, model: str) -> None:
-        self._running[model] -= 1
-        if self._loading.locked():
-            async with self._idle:
-                self._idle.notify_all()
-
-    def _outcome(self, call: Call, fault: str, load_seconds: float) -> Outcome:
-        text = answers.answer(call.prompt, call.schema)
+    def outcome(self, call: Call, fault: str, key: str) -> Outcome:
+        """What the model says; nothing of it depends on time."""
+        text = answers.answer(call.prompt, call.schema, self._length(key)) if call.writes else ""
         finish: str | None = "stop"
-        prompt_tokens = answers.tokens(call.system) + answers.tokens(call.prompt)
+        prompt_tokens = call.extra_tokens + answers.tokens(call.system) + answers.tokens(call.prompt)
+        model = call.model
         match fault:
-            case "empty" | "refusal":
+            case "ok":
+                pass
+            case "empty" | "refusal" | "blocked" | "no_image":
                 text = ""
-            case "echo":
-                text = call.prompt
             case "truncated":
                 text, finish = text[: len(text) // 2], "length"
             case "unfinished":
                 text, finish = text[: len(text) // 2], None
-            case "fenced":
-                text = f"Here it is:\n\n```json\n{text}\n```\n"
-            case "think":
-                text = f"<think>\nWhat is asked for? {{braces}}\n</think>\n\n{text}"
+            case "wrong_model":
+                model = "another-model"
             case "cut_prompt":
                 prompt_tokens //= 10
+            case _:
+                text = answers.spoilt(text, fault, call.prompt, call.schema)
+        if call.cuts:
+            prompt_tokens = min(prompt_tokens, call.context)
         completion = answers.tokens(text)
         if finish == "stop" and completion > call.max_tokens:
             text, completion, finish = text[: call.max_tokens * answers.PER_TOKEN], call.max_tokens, "length"
-        model = "another-model" if fault == "wrong_model" else call.model
-        return Outcome(fault, text, finish, model, prompt_tokens, completion, load_seconds)
+        return Outcome(text, finish, model, prompt_tokens, 0, completion)
+
+    def _length(self, key: str) -> int:
+        least, most = self.options.answer_tokens
+        return least + int(key, 16) % (most - least + 1) if most else 0

@@ -6,7 +6,10 @@ import typer
 
 
 def simulate(context: typer.Context) -> None:
-    """Run a simulated model server (Ollama and OpenAI protocols). `penstock simulate --help` lists its options."""
+    """Run a simulated model server for tests and benchmarks (Ollama, OpenAI, Anthropic and Gemini protocols).
+
+    `penstock simulate --help` lists what it can be told: slots, memory, speed, faults and more.
+    """
     from backends.simulator.__main__ import main
 
     main(context.args)
