@@ -69,7 +69,9 @@ def score(document: Document) -> float:
         return 0.0
     work = not _WORK.isdisjoint(front)
     known = _status(front.get("status", "")) is not None
-    if "id" in front and ("title" in front or _FILE.match(document.name)):
+    if "id" in front and (
+        "title" in front or _FILE.match(document.name) or (known and _CRITERIA.search(document.text))
+    ):
         return 0.98 if known or work else 0.0
     if "title" in front and known and work and not _other_boxes(document):
         return 0.98

@@ -18,7 +18,7 @@ NAME = "kanban"
 
 _KINDS = {
     "EP": "epic", "EPIC": "epic", "FEAT": "feature", "FEATURE": "feature", "US": "story", "STORY": "story",
-    "T": "task", "TASK": "task", "BUG": "task",
+    "T": "task", "TASK": "task", "BUG": "task", "GOV": "task",
 }  # fmt: skip
 _TYPES = "|".join(_KINDS)
 _ID = r"(?:[^\W\d_]\w{0,15}-\d[\w.]{0,60}|\d{1,6}(?:\.\w{1,16}){1,12}|(?:XXX|NNN)[\w.]{0,40})"

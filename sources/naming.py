@@ -13,6 +13,12 @@ LEGEND = re.compile(
     r"\bnotation|zeichen|图例|说明|凡例|범례|göstergeler",
     re.IGNORECASE,
 )
+LEGEND_ALONE = re.compile(
+    r"\W*(?:legend\w*|légende|leyenda|легенд\w*|(?:условные )?обозначени\w*|(?:умовні )?позначенн\w*|marks?|key|notation|"
+    r"what the (?:marks|boxes|states) mean|states?|statuses|статусы|zeichenerklärung|图例|凡例|범례)\W*",
+    re.IGNORECASE,
+)
+"""A heading that promises an explanation of the marks and nothing else."""
 TEMPLATE = re.compile(
     r"\btemplate\b|\bшаблон\b|\(reference\)|\(example\)|\(пример\)|\(приклад\)|\bобразец\b|\bзразок\b|\bvorlage\b|\bmuster\b|"
     r"\bbeispiel\b|\bmodèle\b|\bgabarit\b|\bexemple\b|\bplantilla\b|\bejemplo\b|\bmodelo\b|\bexemplo\b|\bmodello\b|\besempio\b|"

@@ -362,21 +362,21 @@ def _keywords(lines: list[str]) -> tuple[dict[str, Declared], str]:
 
 
 def _closings(lines: list[str]) -> dict[int, int]:
-    """Line of the end of each block and drawer, by the line of its begin; one that no end follows before the next
-    headline is text."""
+    """Line of the end of each block and drawer, by the line of its begin; one that has no end of its own is text, and
+    so is a drawer without one before the next headline."""
     closings: dict[int, int] = {}
     ends: dict[str, int] = {}
     for number in range(len(lines), 0, -1):
         line = lines[number - 1]
         if line[:1] == "*" and _HEADLINE.match(line):
-            ends.clear()
+            ends.pop(":", None)  # a drawer belongs to one headline; an example may show headlines
             continue
         text = line.strip()
         if text[:1] == "#":
             if end := _END.match(text):
                 ends[end["name"].lower()] = number
             elif (begin := _BEGIN.match(text)) and (name := begin["name"].lower()) in ends:
-                closings[number] = ends[name]
+                closings[number] = ends.pop(name)
         elif text[:1] == ":":
             if text.upper() == ":END:":
                 ends[":"] = number

@@ -50,7 +50,7 @@ _WORDS: dict[Declared, str] = {
         r"ブロック|保留|待ち|停止中|차단|보류|대기|⛔|🚫|🛑|⏸|🔒"
     ),
     Declared.IN_PROGRESS: (
-        r"\bв\s+работе|в\s+процессе|\bначат|выполняется|\bделается|на\s+проверке|на\s+ревью|\bв\s+роботі|в\s+процесі|"
+        r"\bв\s+работе|в\s+процессе|\bначат|выполняется|\bделаем\b|\bделаю\b|\bделается|на\s+проверке|на\s+ревью|\bв\s+роботі|в\s+процесі|"
         r"виконується|розпочат|\bin[ _-]progress\b|\bwip\b|\bongoing\b|\bdoing\b|\bstarted\b|\bactive\b|\bunder\s?way\b|"
         r"\b(?:in\s+|under\s+|code\s+)?review\b|\b(?:in\s+)?testing\b|\bin\s+arbeit\b|\bin\s+bearbeitung\b|\bläuft\b|\blaufend|"
         r"\bbegonnen\b|\bangefangen\b|\bin\s+prüfung\b|\ben\s+cours\b|\bcommencé|\bdémarré|\ben\s+(?:curso|progreso|proceso|"

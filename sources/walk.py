@@ -8,6 +8,7 @@ accounted for with its reason.
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain, islice
@@ -16,7 +17,7 @@ from models.board import Finding, Mark, NotItem, ParsedItem
 from models.enums import Declared, Severity
 from sources.document import FRONT_MATTER_LINES, Document, front_matter, heading_of
 from sources.masking import Mask, indent_of
-from sources.naming import LEGEND, TEMPLATE
+from sources.naming import LEGEND, LEGEND_ALONE, TEMPLATE
 from sources.reading import lost
 from sources.vocabulary import (
     DETAIL_KEYS,
@@ -51,6 +52,7 @@ _INLINE_PRIORITY = re.compile(r"(?:^|[(\[])P([0-4])(?:[)\]:]|\s|$)")
 _PLACEHOLDER = re.compile(r"(?:\w+ )?(?:XXX|NNN|<[^>]+>|…|\.\.\.)(?:[.\s-]|$)")
 _NOTHING = re.compile(r"[*_]{1,2}\(.*\)[*_]{1,2}|[*_]{1,2}\(.*[*_]{1,2}\)")  # *(nothing yet)*
 _MARKS_IN_TEXT = re.compile(r"`?\[[ xX~/!>-]\]`?")
+_PLACE = re.compile(r"\b(?:XXX|NNN)\b|<[\w -]{1,40}>")
 _PLACEHOLDER_ALONE = re.compile(r"(?:XXX|NNN)(?:[.-][\w.]*)?|<[^<>]+>|…|\.\.\.")
 
 
@@ -442,15 +444,18 @@ def _drop_templates(outline: Outline) -> None:
     firsts = [section.first for section in outline.sections] + [len(outline.items)]
     keep = [item for item in outline.items[: firsts[0]] if not _placeholder(item, outline)]
     level = 0  # of the heading whose sections are being dropped; 0 for none
-    for section, end in zip(outline.sections, firsts[1:], strict=True):
+    legends = {line for line, reason in outline.not_items if reason == "legend"}
+    ends = [*(section.line for section in outline.sections[1:]), sys.maxsize][: len(outline.sections)]
+    for section, end, last in zip(outline.sections, firsts[1:], ends, strict=True):
         items = outline.items[section.first : end]
         if level and section.level <= level:
             level = 0
-        if not level and TEMPLATE.search(section.title):
-            level = (
-                section.level if any(_PLACEHOLDER.match(item.ext_id or item.title) for item in items) else 0
-            )
-        if not level:
+        if not level and TEMPLATE.search(section.title) and any(map(_holds_a_place, items)):
+            level = section.level
+        said = sum(section.line < line < last for line in legends)
+        if not level and _explains(section, items, said):
+            outline.not_items.extend(NotItem(item.line, "legend") for item in items)
+        elif not level:
             keep.extend(item for item in items if not _placeholder(item, outline))
         elif items:
             outline.not_items.extend(NotItem(item.line, "template") for item in items)
@@ -465,6 +470,23 @@ def _drop_templates(outline: Outline) -> None:
             item.parent_line = item.parent_line if item.parent_line in depths else None
             item.depth = depths[item.line] = depths[item.parent_line] + 1
         outline.items = keep
+
+
+def _holds_a_place(item: ParsedItem) -> bool:
+    return bool(_PLACEHOLDER.match(item.ext_id or item.title) or _PLACE.search(item.title))
+
+
+def _explains(section: Section, items: list[ParsedItem], said: int) -> bool:
+    """A legend in other words than a status: it names each state once, and says nothing below it. `said`: how many
+    of its lines were known for a legend by their words."""
+    return (
+        bool(items)
+        and (said > 0 or len(items) > 1)
+        and len(items) <= len(Declared)
+        and len({item.status for item in items}) == len(items)
+        and LEGEND_ALONE.fullmatch(section.title) is not None
+        and all(item.parent_line is None and not item.body for item in items)
+    )
 
 
 def _placeholder(item: ParsedItem, outline: Outline) -> bool:
