@@ -104,8 +104,7 @@ def _wanted(wanted: Wanted, source: str) -> str:
     where = f"line {wanted.line}" if wanted.line else "a phase"
     if wanted.source != source:
         where = f"{shown(wanted.source)}:{wanted.line}"
-    named = clean(wanted.ext_id) if wanted.ext_id else shorten(wanted.title, 60)
-    return f"{wanted.item_id} {named} ({where}): {wanted.status}"
+    return f"{wanted.item_id} {shorten(wanted.name, 48)} ({where}): {wanted.status}"
 
 
 def _end(text: str, width: int) -> str:
@@ -213,8 +212,8 @@ def _line(item: ItemRow, beside: ItemRow) -> Text:
 
 def _tries(case: ItemCase) -> Padding:
     table = Table(show_edge=False, pad_edge=False, box=None, padding=(0, 1, 0, 0), show_header=False)
-    for justify in ("right", "left", "left", "right", "left"):
-        table.add_column(justify=justify, overflow="fold")  # type: ignore[arg-type]
+    for _ in range(5):
+        table.add_column(overflow="fold")
     for one in case.tries:
         model = f"{one.model} (simulated)" if one.simulated else one.model
         what = f"{one.error_type}: {one.error}" if one.error_type else one.answer

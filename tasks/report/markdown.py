@@ -150,7 +150,7 @@ def _board(board: BoardReport) -> list[str]:
         "",
         f"`{board.source}`, read as {board.dialect}: {_items(count.items, count.steps)}, {count.ticked} ticked, "
         f"{open_items} open.{_made(board)}",
-        *([f"Since it was read before: {delta_words(board.delta)}."] if board.read_before else []),
+        *_changed(board),
         "",
     ]
     if waiting := board.having("waiting"):
@@ -165,6 +165,14 @@ def _board(board: BoardReport) -> list[str]:
     if board.findings:
         lines += ["### Findings", "", *_findings(board)]
     return lines
+
+
+def _changed(board: BoardReport) -> list[str]:
+    return (
+        [f"Since it was read before: {delta_words(board.delta)}."]
+        if board.delta and board.read_before
+        else []
+    )
 
 
 def _made(board: BoardReport) -> str:

@@ -96,16 +96,16 @@ def test_a_large_graph_is_folded_by_the_database_as_it_would_be_here(
 ) -> None:
     settle(connection, "Dig")
 
-    def told(most: int, **more: bool) -> list[object]:
-        found = read(connection, Scope(most=most, collapse=True, **more))
+    def told(most: int, *, open_only: bool = False) -> list[object]:
+        found = read(connection, Scope(most=most, collapse=True, open=open_only))
         boards = [
             (board.source, board.counts(), [box.title for box in board.walk()]) for board in found.boards
         ]
         return [boards, arrows(found)]
 
-    here = [told(500), told(1), told(500, open=True)]
+    here = [told(500), told(1), told(500, open_only=True)]
     monkeypatch.setattr(__import__("sys").modules[read_function.__module__], "MOST_READ", 1)
-    assert [told(500), told(1), told(500, open=True)] == here
+    assert [told(500), told(1), told(500, open_only=True)] == here
     first = here[0][0]
     assert isinstance(first, list)
     assert first[0][2] == ["Ground", "Wall"]
