@@ -9,7 +9,7 @@ import sys
 from bench.docs import refresh
 from bench.harness import keep, show
 
-NAMES = ("cli", "demo", "lists", "throughput")
+NAMES = ("cli", "demo", "lint", "lists", "throughput")
 
 
 def main() -> int:
