@@ -84,7 +84,7 @@ class Request:
         if self.fault != "ok":
             count(judge.faults, self.fault)
         self.load_seconds = 0.0
-        self.started = self.read_at = self.arrived
+        self.started = self.read_at = self.closed_at = self.arrived
         self.ended = ""
         self.slot = -1
         self._queued = self._needs_load = self._closed = False
@@ -110,7 +110,7 @@ class Request:
             return
         self._closed = True
         engine, judge, outcome = self.engine, self.engine.judge, self.outcome
-        now = asyncio.get_running_loop().time()
+        now = self.closed_at = asyncio.get_running_loop().time()
         left = not self.ended
         if left:
             self.ended = "disconnected"
@@ -122,8 +122,7 @@ class Request:
             outcome.prompt_tokens = outcome.cached_tokens + self._progress() if self._joined else 0
         elif left and self._joined:  # also of an answer that is sent as a whole
             self._written = max(self._written, self._progress())
-        if self._joined:
-            engine.gpu.leave()
+        self._leave_gpu()
         if self._resident is not None:
             for tally in self._tallies:
                 tally.running -= 1
@@ -177,6 +176,11 @@ class Request:
             await asyncio.Event().wait()
         self.outcome = engine.outcome(call, fault, self.key)
         await self._read_prompt(self._resident)
+
+    def _leave_gpu(self) -> None:
+        if self._joined:
+            self._joined = False
+            self.engine.gpu.leave()
 
     def _unqueue(self) -> None:
         if self._queued:
@@ -234,6 +238,7 @@ class Request:
     async def _halfway(self) -> None:
         match self.fault:
             case "stall":
+                self._leave_gpu()
                 await asyncio.Event().wait()
             case "broken":
                 self.end("broken")
