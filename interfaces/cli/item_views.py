@@ -150,7 +150,7 @@ def item_view(case: ItemCase) -> Group:
     if row.recipe:
         facts.append(f"recipe {row.recipe}")
     if case.attempts:
-        facts.append(f"{case.attempts} attempts charged")
+        facts.append(f"{case.attempts} {'attempt' if case.attempts == 1 else 'attempts'} charged")
     if case.origin == "split":
         facts.append("made by a split")
     parts: list[RenderableType] = [

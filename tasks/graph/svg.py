@@ -36,7 +36,7 @@ STYLE = """
 svg{font-family:system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",Arial,sans-serif;font-size:13px}
 .bg{fill:#fff}.band{fill:#f6f8fa}.t{fill:#1f2328}.d{fill:#59636e;font-size:12px}.b{font-weight:600}.h{font-size:15px}
 .g{stroke:#d1d9e0;fill:none}.s{stroke:#818b98;stroke-width:1;stroke-dasharray:2 3;fill:none}.sf{fill:#818b98}
-.n{stroke-width:1.8;fill:none;stroke:#59636e}.nf{fill:#59636e}.w{stroke:#fff;stroke-width:1.8;fill:none;stroke-linecap:round;stroke-linejoin:round}
+.n{stroke-width:1.5;fill:none;stroke:#59636e}.nf{fill:#59636e}.w{stroke:#fff;stroke-width:1.8;fill:none;stroke-linecap:round;stroke-linejoin:round}
 .wf{fill:#fff}.me{fill:#fff8c5}.sep{stroke:#fff;stroke-width:1}
 @media (prefers-color-scheme:dark){.bg{fill:#0d1117}.band{fill:#151b23}.t{fill:#f0f6fc}.d{fill:#9198a1}
 .g{stroke:#3d444d}.me{fill:#4b3f12}.sep{stroke:#0d1117}.n{stroke:#9198a1}.nf{fill:#9198a1}}
@@ -82,7 +82,7 @@ def svg(drawing: Drawing) -> str:
     lines = list(_lines(arrows, by_id, lanes, left))
     right = left + (max(lanes.values()) + 1) * LANE if lanes else left
     bottom = (rows[-1].y if rows else PAD) + ROW
-    legend, wide, high = _legend(drawing, bottom + 14, bool(lines))
+    legend, wide, high = _legend(drawing, bottom + 14, arrows)
     total = round(max(right + PAD, wide, 320))
     height = round(high + PAD)
     bands = [
@@ -263,7 +263,8 @@ def _lines(
 ) -> Iterator[str]:
     """From the needed item to its lane, along it, and back to what waits, where the head is. Settled ones below."""
     heads = {arrow.item.id for arrow in arrows}
-    for arrow in sorted(arrows, key=lambda arrow: (not arrow.settled, -lanes[arrow.needs.id])):
+    # What is drawn last is on top: settled needs below, those that somebody is to do something about above.
+    for arrow in sorted(arrows, key=lambda each: (not each.settled, _acts(each), -lanes[each.needs.id])):
         needed, item = rows[arrow.needs.id], rows[arrow.item.id]
         x = left + lanes[arrow.needs.id] * LANE
         turn = 5 if item.y > needed.y else -5
@@ -275,10 +276,11 @@ def _lines(
         if arrow.settled:
             yield f'<g>{about}<path class="s" d="{path}"/><path class="sf" d="{tip}"/></g>'
         else:
-            # A style, not an attribute: it is to win over the class.
-            known = arrow.needs.state is not State.PENDING
+            # In colour what somebody or some machine is to do now; the rest waits for that itself. A style, not an
+            # attribute: it is to win over the class.
+            known = _acts(arrow)
             hue = LOOKS[arrow.needs.state].hue
-            line = f'class="n" style="stroke:{hue}"' if known else 'class="n"'
+            line = f'class="n" style="stroke:{hue};stroke-width:2"' if known else 'class="n"'
             filled = f'fill="{hue}"' if known else 'class="nf"'
             yield (
                 f'<g>{about}<path {line} d="{path}"/>'
@@ -286,7 +288,11 @@ def _lines(
             )
 
 
-def _legend(drawing: Drawing, y: float, arrows: bool) -> tuple[list[str], float, float]:
+def _acts(arrow: Arrow) -> bool:
+    return arrow.needs.state not in (State.PENDING, State.BLOCKED)
+
+
+def _legend(drawing: Drawing, y: float, arrows: Sequence[Arrow]) -> tuple[list[str], float, float]:
     """Signs and what they mean, then what is left out. Gives the elements, their right edge and their bottom."""
     parts: list[str] = []
     widest = 0.0
@@ -295,17 +301,11 @@ def _legend(drawing: Drawing, y: float, arrows: bool) -> tuple[list[str], float,
     entries: list[tuple[str, str]] = [
         (f'<use href="#s-{state}" x="{{x}}" y="{{y}}"/>', LOOKS[state].words) for state in drawing.states()
     ]
-    if arrows:
-        entries.append(
-            ('<path d="M{r} {y}h-13" class="n"/><path d="M{l} {y}l7-4v8z" class="nf"/>',
-             "waits for where the line begins")
-        )  # fmt: skip
-        entries.append(
-            (
-                '<path d="M{r} {y}h-13" class="s"/><path d="M{l} {y}l7-4v8z" class="sf"/>',
-                "and need not any more",
-            )
-        )
+    line = '<path d="M{r} {y}h-13" class="%s"/><path d="M{l} {y}l7-4v8z" class="%s"/>'
+    if any(not arrow.settled for arrow in arrows):
+        entries.append((line % ("n", "nf"), "waits for where the line begins"))
+    if any(arrow.settled for arrow in arrows):
+        entries.append((line % ("s", "sf"), "need not wait any more"))
     for shape, words in entries:
         room = 22 + width(words, NOTE) + 18
         if x > PAD and x + room > 760:
