@@ -6,4 +6,14 @@ from sources.origins import STDIN, Origin, expand, read
 from sources.reading import DEFAULT_MAX_BYTES, decode
 from sources.streaming import stream_file
 
-__all__ = ["DEFAULT_MAX_BYTES", "REPORT_MARK", "STDIN", "Origin", "decode", "expand", "parse", "read", "stream_file"]
+__all__ = [
+    "DEFAULT_MAX_BYTES",
+    "REPORT_MARK",
+    "STDIN",
+    "Origin",
+    "decode",
+    "expand",
+    "parse",
+    "read",
+    "stream_file",
+]

@@ -97,7 +97,9 @@ def files(given: str, place: Place) -> list[Blob]:
     try:
         repository, prefix = git.place()
     except SourceError as error:
-        raise SourceError(f"{given}: there is no such file, and as a revision it can't be read: {error}") from None
+        raise SourceError(
+            f"{given}: there is no such file, and as a revision it can't be read: {error}"
+        ) from None
     commit = git.commit(place.revision)
     if commit is None:
         raise SourceError(
