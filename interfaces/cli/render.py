@@ -74,12 +74,10 @@ def board_tree(board: ParsedBoard) -> Tree:
         ),
     )
     tree = Tree(head)
-    branches: dict[int, Tree] = {}
+    branches: dict[tuple[int | None, int], Tree] = {}
     for item in board.items:
-        above = branches.get(item.parent_line, tree) if item.parent_line is not None else tree
-        branch = above.add(item_label(item))
-        if not item.ordinal:  # a row's phase, not the issues that it lists
-            branches[item.line] = branch
+        above = branches.get((item.parent_line, item.parent_ordinal), tree)
+        branches[item.line, item.ordinal] = above.add(item_label(item))
     if board.findings:
         tree.add(findings_table(board.findings))
     return tree
@@ -145,6 +143,7 @@ def run_summary(report: Report) -> Group:
             if finding["severity"] != "info":
                 lines.append(Text(f"{clean(board.source)}: {clean(finding['message'])}", "yellow"))
     lines += [Text(f"Not read: {clean(sentence)}", "red") for sentence in report.unreadable]
+    lines += [Text(f"Written back: {clean(sentence)}") for sentence in report.written]
     if report.backend:
         told = (
             "no model was called" if report.backend == "extractive" else f"model {clean(report.model or '')}"

@@ -148,8 +148,8 @@ def _board(board: BoardReport) -> list[str]:
     lines = [
         f"## {_plain(board.title or board.source)}",
         "",
-        f"`{board.source}`, read as {board.dialect}: {_items(count.items, count.steps)}, {count.ticked} ticked, "
-        f"{open_items} open.{_made(board)}",
+        f"`{board.source}`{_revision(board)}, read as {board.dialect}: {_items(count.items, count.steps)}, "
+        f"{count.ticked} ticked, {open_items} open.{_made(board)}",
         *_changed(board),
         "",
     ]
@@ -173,6 +173,10 @@ def _changed(board: BoardReport) -> list[str]:
         if board.delta and board.read_before
         else []
     )
+
+
+def _revision(board: BoardReport) -> str:
+    return f" at {board.revision[:12]}" if board.revision else ""
 
 
 def _made(board: BoardReport) -> str:
