@@ -81,9 +81,8 @@ def render(
     that are left come back with hidden text removed, as the model sees them. `fence` is for tests; by default it
     is random. `parts`: how many an item that is to be split might have. Raises RecipeError where the template fails.
     """
-    view = ItemView(
-        *(visible(getattr(item, name) or "") for name in _FIELDS), parts="" if parts is None else str(parts)
-    )
+    texts = {name: visible(getattr(item, name) or "") for name in _FIELDS}
+    view = ItemView(**texts, parts="" if parts is None else str(parts))
     shown = [_shown(passage) for passage in passages]
     kept = [passage for passage in shown if passage.text]
     why = visible(reason or "")

@@ -72,7 +72,9 @@ async def accept_all(recipe: Recipe, rows: Sequence[AnswerRow]) -> BatchVerdict:
     )
 
 
-async def no_split(connection: psycopg.AsyncConnection[Any], item_id: int, data: dict[str, Any]) -> int:
+async def no_split(
+    connection: psycopg.AsyncConnection[Any], item_id: int, data: dict[str, Any] | None
+) -> int:
     raise AssertionError("no recipe here splits")
 
 

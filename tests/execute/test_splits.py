@@ -5,6 +5,8 @@ The model is the simulator over HTTP, the extractive backend, or a function wher
 
 from __future__ import annotations
 
+import asyncio
+import sys
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -433,3 +435,55 @@ async def test_a_consultation_is_prepared_and_decided_a_reflection_is_worked_out
         "select r.text from result r join item_source s using (item_id) where s.title like %s", consult
     )
     assert text == "Yes, for five minutes."
+
+
+DRAIN = """
+import asyncio, sys, uuid
+from backends.registry import make
+from flows.execute import stages
+from models.settings import Endpoint, settings
+from sql.connection import database
+from tasks.execute import Seat, drain_any
+from tasks.recipes import load_recipes
+
+async def main(url: str, board: int) -> None:
+    config = settings()
+    recipes = load_recipes(config)
+    endpoint = Endpoint(backend="ollama", url=url, model="sim:small", slots=4)
+    seat = Seat(make(endpoint), endpoint, "sim:small", stages(endpoint.context_tokens, recipes))
+    with database(config) as db:
+        await drain_any(db, [seat], recipes=recipes, settings=config, trace_id=str(uuid.uuid4()), boards=[board])
+
+asyncio.run(main(sys.argv[1], int(sys.argv[2])))
+"""
+
+
+@pytest.mark.timeout(120)
+async def test_kill_9_in_the_middle_of_a_synthesis_costs_that_one_call(
+    database_env: Database, recipes: Recipes
+) -> None:
+    pipeline = Pipeline(database_env, recipes)
+    pipeline.ingest(STEPS)
+    with simulator.running(slots=4, script=["ok"] * 4 + ["hang"]) as server:
+        arguments = [sys.executable, "-c", DRAIN, server.url, str(pipeline.boards[1])]
+        process = await asyncio.create_subprocess_exec(*arguments)
+        try:
+            while (
+                pipeline.state("Say what%") != (Status.RUNNING, "rollup") or not server.stats()["in_flight"]
+            ):
+                assert process.returncode is None, "it ended before it could be killed"
+                await asyncio.sleep(0.05)
+        finally:
+            process.kill()
+            await process.wait()
+        endpoint = Endpoint(backend=BackendName.OLLAMA, url=server.url, model="sim:small", slots=4)
+        backend = make(endpoint)
+        tally = await pipeline.drain(
+            backend, endpoint
+        )  # a holder that is known to be dead is replaced at once
+        await backend.close()
+    assert (tally.accepted, tally.deferred) == (1, 0)
+    assert pipeline.state("Say what%") == (Status.DONE, "rollup")
+    assert pipeline.rows("select count(*), count(distinct item_id) from result") == [(5, 5)]
+    assert pipeline.rows("select count(*) from attempt") == [(5,)]
+    assert pipeline.rows("select count(*) from item where lease is not null") == [(0,)]
