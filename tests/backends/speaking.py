@@ -40,7 +40,8 @@ class Speaks:
     ends: str = "stop"
 
     def request(self, client: httpx.AsyncClient, *, stream: bool, **asked: Any) -> httpx.Request:
-        values = {"model": "sim:small", "system": "", "prompt": PROMPT, "limit": 500, "schema": None} | asked
+        values: dict[str, Any] = {"model": "sim:small", "system": "", "prompt": PROMPT, "limit": 500, "schema": None}
+        values |= asked
         body = self.body(values, stream)
         return client.build_request(
             "POST", self.path(values["model"], stream), json=body, headers=self.headers, timeout=20
