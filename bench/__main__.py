@@ -9,7 +9,7 @@ import sys
 from bench.docs import refresh
 from bench.harness import keep, show
 
-NAMES = ("cli", "demo", "lint", "lists", "throughput")
+NAMES = ("cli", "demo", "lint", "lists", "throughput", "graph")
 
 
 def main() -> int:
