@@ -31,7 +31,7 @@ from sources import (
 )
 from sources.document import Document, read_document
 from sources.reading import DEFAULT_MAX_BYTES, decode
-from sources.walk import Outline
+from sources.walk import Outline, drop_lost
 
 DOCUMENT = "document"
 """A text without items. It is knowledge, not work."""
@@ -103,6 +103,8 @@ def parse(
     if dialect != DOCUMENT:
         chosen = DIALECTS[dialect] if dialect else _best(document)
         outline = chosen.parse(document)
+        if "???" in decoded.text:
+            drop_lost(outline)
         board.items = outline.items
         board.findings += outline.findings
         board.not_items = sorted(set(outline.not_items))

@@ -319,8 +319,6 @@ class Walk:
                 return "legend"
         if title[0] in "*_" and _NOTHING.fullmatch(title):
             return "placeholder"
-        if "???" in title and lost(title):
-            return "lost"  # the finding encoding_loss says so once
         return ""
 
     def push(self, indent: int, item: ParsedItem) -> None:
@@ -487,6 +485,31 @@ def _explains(section: Section, items: list[ParsedItem], said: int) -> bool:
         and LEGEND_ALONE.fullmatch(section.title) is not None
         and all(item.parent_line is None and not item.body for item in items)
     )
+
+
+def drop_lost(outline: Outline) -> None:
+    """Items whose wording became question marks are no text to work on (the finding encoding_loss names their lines);
+    what stands below them goes to what stands above them."""
+    gone = {(item.line, item.ordinal): item for item in outline.items if lost(item.title)}
+    if not gone:
+        return
+    depths: dict[tuple[int, int], int] = {}
+    keep = [item for item in outline.items if (item.line, item.ordinal) not in gone]
+    for item in keep:
+        while item.parent_line is not None and (above := gone.get((item.parent_line, item.parent_ordinal))):
+            item.parent_line, item.parent_ordinal = above.parent_line, above.parent_ordinal
+    parents = {(item.line, item.ordinal): item for item in keep}
+    for item in keep:
+        path = [item]
+        while (at := path[-1]).parent_line is not None and (at.line, at.ordinal) not in depths:
+            path.append(parents[at.parent_line, at.parent_ordinal])
+        depth = depths.get((path[-1].line, path[-1].ordinal), 0)
+        for step, at in enumerate(reversed(path)):
+            at.depth = depths[at.line, at.ordinal] = depth + step
+    outline.items = keep
+    lines = {line for line, _ in gone}
+    outline.findings = [finding for finding in outline.findings if finding.line not in lines]
+    outline.not_items += [NotItem(line, "lost") for line in lines]
 
 
 def _placeholder(item: ParsedItem, outline: Outline) -> bool:
