@@ -83,7 +83,6 @@ def decompose_board(
         splits = split_new_items(connection, board_id, recipes, wishes)
         nodes = [Node(*row) for row in connection.execute(statement("decompose.items"), scope)]
         kinds = _recipes(nodes, refused, recipes)
-        kinds |= {item_id: name for item_id, name in splits.recipes.items() if item_id in kinds}
         asked = [node.id for node in nodes if node.asked == "open"]
         connection.execute(statement("decompose.lock_items"), {"ids": [*kinds, *asked]})
         duplicates = claim_works(
@@ -112,7 +111,9 @@ def decompose_board(
             if ring.keeper is not None:
                 graph.edges |= {(leaf.id, ring.keeper.id) for leaf in ring.leaves if leaf is not ring.keeper}
         keep_wanted(connection, board_id, folder, graph, abroad)
-        _write(connection, board_id, graph, kinds, list(recipes))
+        # A work is what an item is, whether or not it is split first: so this is not in what is claimed.
+        chosen = kinds | {item_id: name for item_id, name in splits.recipes.items() if item_id in kinds}
+        _write(connection, board_id, graph, chosen, list(recipes))
         return Decomposition(
             board_id,
             leaves=sum(node.origin != "phase" for node in graph.leaves),
