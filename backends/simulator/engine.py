@@ -127,7 +127,7 @@ class Engine:
             options.latency
             or self._slots.locked()
             or any(self.speeds(call.model))
-            or (options.load_seconds and not self.memory.ready(call.model, call.context))
+            or not self.memory.ready(call.model, call.context)  # it may have to wait for a busy one
         )
 
     async def take_slot(self) -> int:

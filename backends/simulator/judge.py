@@ -93,6 +93,9 @@ class Judge:
     switches: int = 0  # loads for which another model had to go
     reloads: int = 0  # loads for which the same model with another context length had to go
     load_seconds: float = 0.0
+    busy_seconds: float = 0.0  # of all slots, running
+    first: float | None = None  # when the first request came and the last one ended, on the loop's clock
+    last: float = 0.0
     evictions_of_busy: int = 0  # a model that was answering was thrown out: must be 0
     max_memory: float = 0.0
     disconnects: int = 0
@@ -117,12 +120,13 @@ class Judge:
 
     def as_json(self) -> dict[str, Any]:
         shown = asdict(self)
-        for name in ("total", "batch", "models", "callers", "good"):
+        for name in ("total", "batch", "models", "callers", "good", "first", "last"):
             del shown[name]
         return {
             **self.total.as_json(),
             **shown,
             "answers": self.total.answered,
+            "span_seconds": 0.0 if self.first is None else max(0.0, self.last - self.first),
             "answered_twice": sum(n - 1 for n in self.answered.values()),
             "wasted_tokens": self.wasted_left + self.wasted_again,
             "batch": self.batch.as_json(),

@@ -80,7 +80,9 @@ class Memory:
         resident = self._loaded.get(model)
         if resident is None or resident.context != context or resident.leaving:
             return False
-        return resident.running > 0 or resident.expires > asyncio.get_running_loop().time()
+        if resident.running or resident.expires == math.inf:
+            return True
+        return resident.expires > asyncio.get_running_loop().time()
 
     async def take(self, model: str, context: int, *, slow: bool = False) -> tuple[Resident, float]:
         """Have the model loaded and marked as running. Returns it and the seconds that loading took."""

@@ -74,9 +74,12 @@ class Request:
         if not call.context:
             call.context = engine.options.context
         judge = engine.judge
-        self.arrived = asyncio.get_running_loop().time()
+        self._clock = asyncio.get_running_loop().time
+        self.arrived = self._clock()
         text = f"{call.model}\0{call.system}\0{call.prompt}".encode("utf-8", "replace")
         self.key = hashlib.blake2b(text, digest_size=8).hexdigest()
+        if judge.first is None:
+            judge.first = self.arrived
         self._tallies = (judge.batch,) if batch else judge.tallies(call.model, call.caller)
         for tally in self._tallies:
             tally.arrive()
@@ -110,12 +113,13 @@ class Request:
             return
         self._closed = True
         engine, judge, outcome = self.engine, self.engine.judge, self.outcome
-        now = self.closed_at = asyncio.get_running_loop().time()
+        now = self.closed_at = self._clock()
         left = not self.ended
         if left:
             self.ended = "disconnected"
             judge.disconnects += 1
         count(judge.outcomes, self.ended)
+        judge.last = now
         self._unqueue()
         self._have_model()
         if not self._read:
@@ -124,6 +128,7 @@ class Request:
             self._written = max(self._written, self._progress())
         self._leave_gpu()
         if self._resident is not None:
+            judge.busy_seconds += now - self.started
             for tally in self._tallies:
                 tally.running -= 1
             engine.memory.give_back(self._resident, engine.expires(self.call.keep_alive, now))
@@ -167,7 +172,7 @@ class Request:
             call.model, call.context, slow=fault == "slow_load"
         )
         self._have_model()
-        self.started = asyncio.get_running_loop().time()
+        self.started = self._clock()
         for tally in self._tallies:
             tally.start(self.started - self.arrived)
         if fault == "out_of_memory" and engine.die is not None:
@@ -211,7 +216,7 @@ class Request:
                 await gpu.prefill.reach(self._from + tokens / prefill)
             self._from = gpu.decode.now()
         self._read = True
-        self.read_at = asyncio.get_running_loop().time()
+        self.read_at = self._clock()
         if call.cached:
             resident.cache.keep(text)
 
@@ -242,6 +247,7 @@ class Request:
                 await asyncio.Event().wait()
             case "broken":
                 self.end("broken")
+                self.engine.memory.unload(self.call.model)  # its process died; the next one loads it again
                 raise Broken
             case "cut":
                 raise Cut

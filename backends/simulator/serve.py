@@ -58,6 +58,7 @@ async def serve(exchange: Exchange, engine: Engine, call: Call, answer: Answer) 
                 raise problem
             if request.fault == "out_of_memory" and engine.die is None:
                 request.end(request.fault)
+                engine.memory.unload(call.model)  # the process that ran it died
                 raise Problem("out_of_memory", "CUDA error: out of memory")
         try:
             request.admit()
@@ -87,7 +88,7 @@ async def _whole(exchange: Exchange, request: Request, answer: Answer) -> None:
 
 
 async def _stream(exchange: Exchange, request: Request, answer: Answer) -> None:
-    if answer.at_once:
+    if answer.at_once and request.fault != "nonsense":
         await exchange.open(answer.kind)
         await _started(exchange, request, answer)
     else:

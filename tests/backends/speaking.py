@@ -40,7 +40,13 @@ class Speaks:
     ends: str = "stop"
 
     def request(self, client: httpx.AsyncClient, *, stream: bool, **asked: Any) -> httpx.Request:
-        values: dict[str, Any] = {"model": "sim:small", "system": "", "prompt": PROMPT, "limit": 500, "schema": None}
+        values: dict[str, Any] = {
+            "model": "sim:small",
+            "system": "",
+            "prompt": PROMPT,
+            "limit": 500,
+            "schema": None,
+        }
         values |= asked
         body = self.body(values, stream)
         return client.build_request(

@@ -231,6 +231,7 @@ async def test_broken_in_the_middle(
     else:
         assert heard.status == 500
     assert server.stats()["outcomes"] == {"broken": 1}
+    assert server.stats()["loaded"] == {}  # its process died
 
 
 async def receive(client: httpx.AsyncClient, request: httpx.Request, speaks: Speaks) -> tuple[Heard, bool]:
