@@ -356,7 +356,7 @@ with given as (
                 %(labels)b::text[])
          with ordinality as g(key, title, body, content_hash, line, labels, number)
 ), before as materialized (
-  select i.key, i.id,
+  select i.key, i.id, i.recipe,
          case when %(keep)s and i.status = 4 and s.content_hash = g.content_hash
                    and exists (select from result r where r.item_id = i.id and r.superseded_at is null) then 4
               when i.status = 6 and s.content_hash = g.content_hash
@@ -369,7 +369,8 @@ with given as (
   select id, %(board)s, %(item)s, key, %(position)s, %(priority)s, 0 from given order by number
   on conflict (board_id, key) do update
      set parent_id = excluded.parent_id, position = excluded.position, priority = excluded.priority,
-         recipe = null, attempts = 0, run_after = now(), ready = false, lease = null,
+         recipe = (select b.recipe from before b where b.key = excluded.key and b.status <> 0),
+         attempts = 0, run_after = now(), ready = false, lease = null,
          status = coalesce((select b.status from before b where b.key = excluded.key), 0)
   returning id, key
 ), described as (
