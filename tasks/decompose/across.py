@@ -91,21 +91,21 @@ def keep_wanted(
     """Put down which ids this board looked for elsewhere, and mark the boards that look for its own."""
     if folder is None:
         return
-    wanted = sorted(
-        {
-            (item_id, reference, need)
-            for item_id, reference in graph.unknown
-            for need in [node.id for node in abroad.get(reference, ())] or [None]
-        },
-        key=str,
-    )
-    columns: list[list[Any]] = [list(column) for column in zip(*wanted, strict=True)] or [[], [], []]
+    items: list[int] = []
+    references: list[str] = []
+    needs: list[int | None] = []
+    for item_id, reference in sorted(set(graph.unknown)):
+        found: Sequence[Node | None] = abroad.get(reference) or [None]
+        for need in found:
+            items.append(item_id)
+            references.append(reference)
+            needs.append(need.id if need is not None else None)
     scope = {"board": board_id, "folder": folder}
     connection.execute(statement("decompose.drop_wanted"), scope)
-    if wanted:
+    if items:
         connection.execute(
             statement("decompose.add_wanted"),
-            scope | {"items": columns[0], "references": columns[1], "needs": columns[2]},
+            scope | {"items": items, "references": references, "needs": needs},
         )
     connection.execute(statement("decompose.wake_who_wants"), scope)
 

@@ -42,7 +42,7 @@ class Decomposition:
     split: int = 0  # items that were split now, by their own structure
     parts: int = 0  # into so many
     plans: int = 0  # splits that wait for approval since now
-    changed: bool = False  # there was something to do
+    changed: bool = field(default=False, compare=False)  # there was something to do
     findings: list[Finding] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:

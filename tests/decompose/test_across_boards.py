@@ -163,9 +163,12 @@ def test_needs_on_two_boards_that_settle_at_the_same_time(database: Database, pl
         first.execute("update item set status = 4, ready = false where id = %s", [one])
         first.execute("select penstock_advance(%s)", [[one]])
         second.execute("update item set status = 4, ready = false where id = %s", [two])
-        thread = threading.Thread(
-            target=lambda: (second.execute("select penstock_advance(%s)", [[two]]), second.commit())
-        )
+
+        def advance() -> None:
+            second.execute("select penstock_advance(%s)", [[two]])
+            second.commit()
+
+        thread = threading.Thread(target=advance)
         thread.start()
         wait_until(lambda: blocked(plans, second.info.backend_pid))
         first.commit()

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from models.enums import Decision, Status
 from sql.connection import Database
+from sql.statements import statement
 from tasks.decompose import Wishes, apply_split, decompose_boards
 from tasks.decompose.duplicates import fingerprint
 from tasks.review import decide
@@ -251,14 +252,14 @@ def test_the_key_is_what_refuses(database: Database, plans: Plans) -> None:
     claims: list[list[Any]] = []
 
     def claim(connection: psycopg.Connection[Any], item_id: int) -> None:
-        from sql.statements import statement
-
         scope = {"items": [item_id], "fingerprints": [work], "days": 30}
         claims.append(connection.execute(statement("decompose.claim_works"), scope).fetchall())
+        if item_id == two:
+            connection.commit()
 
     with database.connect() as first, database.connect() as second:
         claim(first, one)
-        thread = threading.Thread(target=lambda: (claim(second, two), second.commit()))
+        thread = threading.Thread(target=claim, args=[second, two])
         thread.start()
         wait_until_blocked(plans, second)
         first.commit()

@@ -67,7 +67,7 @@ def indexes(plan: Plan) -> set[str]:
 def most_rows(plan: Plan) -> float:
     """Of any step, what its filters threw away included."""
     return max(
-        (node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"]
+        float(node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * float(node["Actual Loops"])
         for node in nodes(plan)
     )
 

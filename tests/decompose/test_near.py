@@ -54,7 +54,9 @@ def test_the_same_in_other_words_is_told(one: str, other: str) -> None:
 )
 def test_another_thing_in_nearly_the_same_words_is_not(one: str, other: str) -> None:
     assert found(one, other) == []
-    left, right = (Open(n, 1, "task", None, title, "", n, "", "/a.md") for n, title in enumerate((one, other)))
+    left, right = (
+        Open(n, 1, "task", None, title, "", n, "", "/a.md") for n, title in enumerate((one, other))
+    )
     assert not alike(left, right)
 
 
