@@ -23,6 +23,7 @@ from models.calls import Backend, ModelRequest
 from models.enums import BackendName, Decision, Status
 from models.settings import Endpoint, Settings
 from sql.connection import Database
+from tasks import report as reports
 from tasks.decompose import Wishes, decompose_board
 from tasks.execute import Seat, Tally, drain_any
 from tasks.ingest import ingest_board
@@ -359,6 +360,14 @@ async def test_without_a_model_a_list_is_split_answered_and_put_together(pipelin
     assert len(citations) == 4
     for fact in ("212 metres", "198 metres", "two metres thick", "runs at night"):
         assert fact in text
+    with pipeline.database.connect() as connection:
+        report = reports.build(connection, pipeline.boards)
+    (board,) = [each for each in report.boards if each.items]
+    assert (board.counts.items, board.counts.to_do, board.counts.done) == (1, 4, 4), "the board has one item"
+    assert (board.parts, board.syntheses, report.unsettled) == (4, 1, 0)
+    told = reports.as_markdown(report)
+    assert "4 parts made by splitting. 1 item has a synthesis of the parts' results." in told
+    assert "put together from its parts by extractive" in told
 
 
 async def test_a_part_that_is_done_anew_makes_the_syntheses_above_it_anew(pipeline: Pipeline) -> None:
