@@ -57,10 +57,18 @@ select p.parent_id, p.id, s.ext_id, s.title, p.status, r.text, coalesce(r.simula
  where p.parent_id = any(%(items)b::bigint[]) and s.removed_at is null
  order by p.parent_id, p.position, p.id
 
--- name: advance_boards
--- After syntheses: what they were made from may have changed meanwhile.
+-- name: lock_frontiers
+-- Before a look at what may have changed meanwhile: whoever changed it has committed then, or sees what this does.
+select penstock_lock_frontiers(array(select distinct board_id from item where id = any(%(items)b::bigint[])))
+
+-- name: advance_stale
+-- After syntheses: the boards of those whose parts are others now, or open again.
 select sum(penstock_advance_board(b.id))::int
-  from (select distinct board_id as id from item where id = any(%(items)b::bigint[]) order by 1) b
+  from (select distinct i.board_id as id from item i
+         where i.id = any(%(items)b::bigint[])
+           and (i.rolled_of is distinct from penstock_parts(i.id)
+                or exists (select from item c where c.parent_id = i.id and c.status not in (4, 6, 7)))
+         order by 1) b
 
 -- name: last_failures
 -- Why the previous try of each item was not accepted: a retry is asked with its reason.

@@ -135,7 +135,8 @@ class Store:
                         moved[item_id] = "fallback"
             if recipe.name == ROLLUP:
                 # Whatever became of them: their parts may have changed while the model wrote.
-                await self._connection.execute(statement("execute.advance_boards"), {"items": list(moved)})
+                for name in ("execute.lock_frontiers", "execute.advance_stale"):
+                    await self._connection.execute(statement(name), {"items": list(moved)})
             if done:
                 await self._connection.execute(statement("execute.advance"), {"items": done})
             for report in reports:
