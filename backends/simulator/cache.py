@@ -19,26 +19,29 @@ class PrefixCache:
         self._most = limit // BLOCK
         self._blocks: OrderedDict[int, None] = OrderedDict()
 
-    def find(self, text: str) -> int:
+    def find(self, chain: list[int]) -> int:
         """Tokens of the longest beginning that was read before."""
-        known, key, found = self._blocks, 0, 0
-        if not known:
-            return 0
-        for at in range(0, len(text) - _CHARACTERS + 1, _CHARACTERS):
-            key = hash((key, text[at : at + _CHARACTERS]))
+        known, found = self._blocks, 0
+        for key in chain:
             if key not in known:
                 break
             found += BLOCK
         return found
 
-    def keep(self, text: str) -> None:
+    def keep(self, chain: list[int]) -> None:
         """Remember what was read."""
-        known, key, chain = self._blocks, 0, []
-        for at in range(0, len(text) - _CHARACTERS + 1, _CHARACTERS):
-            key = hash((key, text[at : at + _CHARACTERS]))
-            chain.append(key)
+        known = self._blocks
         for key in reversed(chain):  # a block is of no use without those before it: they go last
             known[key] = None
             known.move_to_end(key)
         while len(known) > self._most:
             known.popitem(last=False)
+
+
+def blocks(text: str) -> list[int]:
+    """One number for each whole block, which stands for all before it too."""
+    key, chain = 0, []
+    for at in range(0, len(text) - _CHARACTERS + 1, _CHARACTERS):
+        key = hash((key, text[at : at + _CHARACTERS]))
+        chain.append(key)
+    return chain

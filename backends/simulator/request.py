@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from backends.simulator.cache import blocks
 from backends.simulator.faults import GOOD, HALFWAY
 from backends.simulator.judge import count
 
@@ -201,10 +202,10 @@ class Request:
         engine, call, outcome = self.engine, self.call, self.outcome
         if engine.options.latency:
             await asyncio.sleep(engine.options.latency)
-        text = ""
+        chain: list[int] = []
         if call.cached:
-            text = f"{call.system}\0{call.prompt}"
-            outcome.cached_tokens = max(0, min(resident.cache.find(text), outcome.prompt_tokens - 1))
+            chain = blocks(f"{call.system}\0{call.prompt}")
+            outcome.cached_tokens = max(0, min(resident.cache.find(chain), outcome.prompt_tokens - 1))
         prefill, decode = engine.speeds(call.model)
         if prefill or decode:
             gpu = engine.gpu
@@ -217,8 +218,8 @@ class Request:
             self._from = gpu.decode.now()
         self._read = True
         self.read_at = self._clock()
-        if call.cached:
-            resident.cache.keep(text)
+        if chain:
+            resident.cache.keep(chain)
 
     async def pieces(self) -> AsyncIterator[str]:
         """The answer token by token, each when it is written. Raises Broken and Cut in the middle."""

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backends.simulator import answers
-from backends.simulator.cache import BLOCK, PrefixCache
+from backends.simulator.cache import BLOCK, PrefixCache, blocks
 from backends.simulator.clock import NothingToWaitFor, virtually
 from backends.simulator.engine import Busy, Call, Engine, Request
 from backends.simulator.memory import NoMemory
@@ -215,24 +215,24 @@ def test_the_cache_goes_with_the_model_and_is_not_shared() -> None:
 def test_the_cache_finds_the_longest_common_beginning(seen: list[str], text: str) -> None:
     cache = PrefixCache(1 << 20)
     for each in seen:
-        cache.keep(each)
+        cache.keep(blocks(each))
     size = BLOCK * answers.PER_TOKEN
 
     def common(other: str) -> int:
-        blocks = 0
-        while (end := (blocks + 1) * size) <= min(len(text), len(other)) and text[:end] == other[:end]:
-            blocks += 1
-        return blocks * BLOCK
+        count = 0
+        while (end := (count + 1) * size) <= min(len(text), len(other)) and text[:end] == other[:end]:
+            count += 1
+        return count * BLOCK
 
-    assert cache.find(text) == max((common(other) for other in seen), default=0)
+    assert cache.find(blocks(text)) == max((common(other) for other in seen), default=0)
 
 
 def test_a_full_cache_forgets_the_end_of_the_oldest_first() -> None:
     cache = PrefixCache(2 * BLOCK)
-    cache.keep("a" * 64 * 2)
-    cache.keep("b" * 64)
-    assert cache.find("a" * 64 * 2) == BLOCK
-    assert cache.find("b" * 64) == BLOCK
+    cache.keep(blocks("a" * 64 * 2))
+    cache.keep(blocks("b" * 64))
+    assert cache.find(blocks("a" * 64 * 2)) == BLOCK
+    assert cache.find(blocks("b" * 64)) == BLOCK
 
 
 # --- memory -------------------------------------------------------------------------------------------------
