@@ -153,6 +153,15 @@ def run_summary(report: Report) -> Group:
         lines.append(Text(f"Answered by {report.backend} ({told}{simulated}): {report.calls} {asked}."))
     if report.state in ("settled", "waiting") and not report.calls:
         lines.append(Text("Nothing was left to do.", "green"))
+    twins = sum(finding["code"] == "duplicate_work" for board in report.boards for finding in board.findings)
+    if twins:
+        lines.append(
+            Text(
+                f"{_items(twins, 'was', 'were')} not run: the same work is an item elsewhere. The report's findings "
+                "(duplicate_work) name it.",
+                "yellow",
+            )
+        )
     if report.waiting:
         lines.append(
             Text(
