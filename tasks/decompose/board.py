@@ -138,8 +138,10 @@ def decompose_boards(
     """
     wishes = wishes or Wishes()
     found = {board: decompose_board(connection, board, recipes, wishes) for board in boards}
+    given_up: set[int] = set()
     for _ in range(ROUNDS):
-        again = connection.execute(statement("decompose.boards_to_look_at")).fetchall()
+        rows = connection.execute(statement("decompose.boards_to_look_at")).fetchall()
+        again = [(board, approve) for board, approve in rows if board not in given_up]
         if not again:
             break
         for board, approve in again:
@@ -149,7 +151,7 @@ def decompose_boards(
             except InputError:
                 if board in boards:
                     raise
-                # Too many needs: whoever runs that board is told. It stays marked, and changes nothing here.
+                given_up.add(board)  # too many needs: whoever runs that board is told, and it stays marked
     return [found[board] for board in boards]
 
 
