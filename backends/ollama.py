@@ -1,103 +1,105 @@
 """Ollama's native API: `POST /api/chat`, so that context length and schema can be set, and cutting be
 forbidden.
 
-Success is: status 200, a JSON object with `done: true` and a `done_reason` of `stop`, the model that was
+Success is: status 200, a last line with `done: true` and a `done_reason` of `stop`, the model that was
 asked for, a prompt count that fits what was sent, and some text (docs/backends.md).
 """
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+import base64
+from typing import Any, ClassVar
 
 from backends import replies
-from backends.transport import Reply, Transport
-from models.calls import ModelAnswer, ModelCallError, ModelInfo, ModelRequest, Probe
+from backends.served import Heard, Served, dict_or_nothing, dicts, text_or_nothing
+from backends.transport import Reply
+from models.calls import ModelCallError, ModelInfo, ModelRequest, Probe
 from models.enums import ErrorType
-from models.settings import Endpoint
 
-KEEP_ALIVE = "10m"
-"""How long the model stays loaded after a call: longer than any pause between batches, short enough to be
-polite."""
-
-FINISHED = frozenset({"stop"})
-CUT = frozenset({"length"})
+SHOWN = 8
+"""Models whose context length is asked for one by one, where the list does not tell it."""
 
 
-class OllamaBackend:
+class OllamaBackend(Served):
     """One Ollama server."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
-        self.name = str(endpoint.backend)
-        self.url = endpoint.url.rstrip("/")
-        self._http = Transport(endpoint)
+    FINISHED: ClassVar[frozenset[str]] = frozenset({"stop"})
+    CUT: ClassVar[frozenset[str]] = frozenset({"length"})
 
-    async def close(self) -> None:
-        await self._http.close()
+    # --- asking ---------------------------------------------------------------------------------------------
 
-    async def answer(self, request: ModelRequest, deadline: float) -> ModelAnswer:
-        least = replies.check_fits(request, self.url)
+    def _path(self, request: ModelRequest) -> str:
+        return "/api/chat"
+
+    def _payload(self, request: ModelRequest) -> dict[str, Any]:
         messages = [{"role": "system", "content": request.system}] if request.system else []
-        payload: dict[str, Any] = {
-            "model": request.model,
-            "messages": [*messages, {"role": "user", "content": request.prompt}],
-            "stream": False,
-            "keep_alive": KEEP_ALIVE,
-            # One value for all calls: another num_ctx or shift makes Ollama load the model again.
-            "truncate": False,
-            "shift": False,
-            "options": {
-                "num_ctx": request.context_tokens,
-                "num_predict": request.max_tokens,
-                "temperature": request.temperature,
-            },
-        }
+        user: dict[str, Any] = {"role": "user", "content": request.prompt}
+        if request.images:
+            user["images"] = [base64.b64encode(image.data).decode() for image in request.images]
+        payload = self._pinned(request.model, request.context_tokens)
+        payload["options"] |= {"num_predict": request.max_tokens, "temperature": request.temperature}
         if request.schema is not None:
             payload["format"] = request.schema
-        reply = await self._http.post("/api/chat", payload, deadline)
-        if reply.status != 200:
-            raise self._http.failure(reply, request.model)
-        answer = self._read(reply, request)
-        if not replies.same_model(request.model, answer.model):
-            raise ModelCallError(
-                ErrorType.MODEL_MISSING,
-                f"{self.url} was asked for {request.model!r} and answered with {answer.model!r}.",
-                partial=answer,
-            )
-        if replies.was_cut(least, answer.prompt_tokens):
-            raise ModelCallError(
-                ErrorType.CONTEXT_TOO_LONG,
-                f"{self.url} read {answer.prompt_tokens} tokens of a prompt that has at least {least}: it "
-                f"cut the "
-                "prompt in silence. Raise the endpoint's context_tokens, or update Ollama.",
-                partial=answer,
-            )
-        return answer
+        return payload | {"messages": [*messages, user], "stream": True}
 
-    def _read(self, reply: Reply, request: ModelRequest) -> ModelAnswer:
-        data = replies.json_object(reply.body, self.url)
-        message = data.get("message")
+    def _pinned(self, model: str, context_tokens: int) -> dict[str, Any]:
+        """One value for all calls: another num_ctx or shift makes Ollama load the model again."""
+        return {
+            "model": model,
+            "keep_alive": self.endpoint.keep_alive,
+            "truncate": False,
+            "shift": False,
+            "options": {"num_ctx": context_tokens},
+        }
+
+    def _page(self, page: dict[str, Any], heard: Heard) -> bool:
+        message = page.get("message")
         if not isinstance(message, dict):
             raise ModelCallError(ErrorType.SERVER_ERROR, f"{self.url} answered 200 without a message.")
-        raw = message.get("content")
-        raw = raw if isinstance(raw, str) else ""
-        thought = message.get("thinking")
-        load = data.get("load_duration")
-        # Servers before 0.2 finish without giving a reason; `done` is their word for it.
-        finish = data.get("done_reason", "stop") if data.get("done") is True else ""
-        answer = ModelAnswer(
-            text=replies.visible(raw),
-            model=data["model"] if isinstance(data.get("model"), str) else "",
-            finish_reason=finish if isinstance(finish, str) else "",
-            prompt_tokens=replies.count(data.get("prompt_eval_count")),
-            completion_tokens=replies.count(data.get("eval_count")),
-            seconds=reply.seconds,
-            load_seconds=load / 1e9 if isinstance(load, int) else None,
-            simulated=reply.simulated,
-            headers=reply.kept_headers(),
-        )
-        written = raw or (thought if isinstance(thought, str) else "")
-        replies.check_finished(answer, written, request, self.url, finished=FINISHED, cut=CUT)
-        return answer
+        heard.understood = True
+        text = text_or_nothing(message.get("content"))
+        thought = bool(text_or_nothing(message.get("thinking")))
+        if text:
+            heard.text.append(text)
+        heard.thought |= thought
+        heard.model = text_or_nothing(page.get("model")) or heard.model
+        if page.get("done") is True:
+            # Servers before 0.2 finish without giving a reason; `done` is their word for it.
+            heard.finish = text_or_nothing(page.get("done_reason", "stop"))
+            heard.prompt_tokens = replies.count(page.get("prompt_eval_count"))
+            heard.completion_tokens = replies.count(page.get("eval_count"))
+            load = page.get("load_duration")
+            heard.load_seconds = load / 1e9 if isinstance(load, int) else None
+            heard.done = True
+        return bool(text) or thought or heard.done
+
+    # --- loading --------------------------------------------------------------------------------------------
+
+    async def load(self, model: str, deadline: float) -> float:
+        """As models.calls.Loads says."""
+        clock = asyncio.get_running_loop().time
+        started = clock()
+        await self._hold(self._pinned(model, self.endpoint.context_tokens), model, deadline)
+        return clock() - started
+
+    async def unload(self, model: str, deadline: float) -> None:
+        await self._hold({"model": model, "keep_alive": 0}, model, deadline)
+
+    async def _hold(self, payload: dict[str, Any], model: str, deadline: float) -> None:
+        """A chat without messages: nothing is answered, the model is loaded or let go."""
+        reply = await self._http.question("/api/chat", payload | {"messages": [], "stream": False}, deadline)
+        if reply.status != 200:
+            raise self._http.failure(reply, model)
+        page = replies.json_object(reply.body, self.url)
+        if (error := replies.error_of(page, self.url, self.WORDS, self._http.secret)) is not None:
+            raise error
+        if page.get("done") is not True:
+            raise ModelCallError(
+                ErrorType.SERVER_ERROR, f"{self.url} did not say that it has done so with {model!r}."
+            )
+
+    # --- probing --------------------------------------------------------------------------------------------
 
     async def probe(self, deadline: float) -> Probe:
         try:
@@ -107,23 +109,40 @@ class OllamaBackend:
                 return Probe(reachable=False, detail=self._stranger(version))
             tags = await self._http.get("/api/tags", deadline)
             ps = await self._http.get("/api/ps", deadline)
+            if not isinstance(_object(tags).get("models"), list):
+                return Probe(reachable=False, detail=self._stranger(tags))
+            loaded = {entry["name"] for entry in _named(_object(ps))} if ps.status == 200 else None
+            models = [
+                _info(entry, None if loaded is None else entry["name"] in loaded)
+                for entry in _named(_object(tags))
+            ]
+            for number, model in enumerate(models[:SHOWN]):
+                if model.context_tokens is None:
+                    models[number] = await self._shown(model, deadline)
         except ModelCallError as error:
             return Probe(reachable=False, detail=str(error).rstrip("."))
-        if not isinstance(_object(tags).get("models"), list):
-            return Probe(reachable=False, detail=self._stranger(tags))
-        loaded = {entry["name"] for entry in _named(_object(ps))} if ps.status == 200 else None
-        models = tuple(
-            _info(entry, None if loaded is None else entry["name"] in loaded)
-            for entry in _named(_object(tags))
-        )
         plural = "model" if len(models) == 1 else "models"
         warm = "" if loaded is None else f", {', '.join(sorted(loaded)) or 'none'} loaded"
         return Probe(
             reachable=True,
             detail=f"answers, {len(models)} {plural}{warm}",
-            models=models,
+            models=tuple(models),
             simulated=tags.simulated,
         )
+
+    async def _shown(self, model: ModelInfo, deadline: float) -> ModelInfo:
+        """With what /api/show adds: the context length it was trained for, whether it only embeds."""
+        try:
+            page = _object(await self._http.question("/api/show", {"model": model.name}, deadline))
+        except ModelCallError:
+            return model  # an extra; what the list says stands
+        details = dict_or_nothing(page.get("model_info"))
+        context = next(
+            (replies.count(value) for key, value in details.items() if key.endswith(".context_length")), None
+        )
+        can = page.get("capabilities")
+        embeds = isinstance(can, list) and bool(can) and "completion" not in can
+        return ModelInfo(model.name, model.digest, context, model.loaded, model.embedding or embeds)
 
     def _stranger(self, reply: Reply) -> str:
         if reply.status in (401, 403):
@@ -135,24 +154,21 @@ def _object(reply: Reply) -> dict[str, Any]:
     if reply.status != 200:
         return {}
     try:
-        data = reply.json()
+        return dict_or_nothing(reply.json())
     except ValueError:
         return {}
-    return data if isinstance(data, dict) else {}
 
 
 def _named(data: dict[str, Any]) -> list[dict[str, Any]]:
-    entries = data.get("models")
-    entries = entries if isinstance(entries, list) else []
-    return [entry for entry in entries if isinstance(entry, dict) and isinstance(entry.get("name"), str)]
+    return [entry for entry in dicts(data.get("models")) if isinstance(entry.get("name"), str)]
 
 
 def _info(entry: dict[str, Any], loaded: bool | None) -> ModelInfo:
-    digest, details, can = entry.get("digest"), entry.get("details"), entry.get("capabilities")
+    digest, can = entry.get("digest"), entry.get("capabilities")
     return ModelInfo(
         name=entry["name"],
         digest=digest if isinstance(digest, str) and digest else None,
-        context_tokens=replies.count(details.get("context_length")) if isinstance(details, dict) else None,
+        context_tokens=replies.count(dict_or_nothing(entry.get("details")).get("context_length")),
         loaded=loaded,
         embedding=isinstance(can, list) and bool(can) and "completion" not in can,
     )

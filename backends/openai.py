@@ -1,60 +1,82 @@
-"""Any OpenAI-compatible server (vLLM, llama-server, mlx_lm.server, LiteLLM ...): `POST
+"""Any OpenAI-compatible server (vLLM, llama-server, LM Studio, LiteLLM, the cloud): `POST
 {url}/chat/completions`.
 
-Success is: status 200, a JSON object, a finish reason that says "finished", the model that was asked for, a
-prompt count that fits what was sent, and some text. Everything else is a ModelCallError (docs/backends.md).
+Success is: status 200, a finish reason that says "finished", the model that was asked for, a
+prompt count that fits what was sent, and some text. Everything else is a ModelCallError (docs/backends.md). The end
+of a stream is no success, nor is `[DONE]` alone: servers send both after an answer that broke off.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 from backends import replies
-from backends.transport import Reply, Transport
+from backends.failures import Words, error_text
+from backends.served import Heard, Served, dict_or_nothing, dicts, text_or_nothing
+from backends.transport import Reply
 from models.calls import ModelAnswer, ModelCallError, ModelInfo, ModelRequest, Probe
+from models.endpoint import Endpoint
 from models.enums import ErrorType
-from models.settings import Endpoint
-
-FINISHED = frozenset({"stop", "eos", "eos_token", "end_turn", "stop_sequence"})
-CUT = frozenset({"length", "max_tokens", "model_length"})
 
 _FORMATS = ("json_schema", "json_object", "none")
 
+DEFAULT_MODEL = "default_model"
+"""What mlx_lm.server calls the model it was started with; it lists none when it has no cache folder."""
 
-@dataclass(slots=True)
+
+@dataclass(frozen=True, slots=True)
 class _Dialect:
     """What this server was found to accept. Learnt from its 400s, kept for the life of the backend."""
 
     format: str = "json_schema"
     length_key: str = "max_tokens"
     temperature: bool = True
+    usage: bool = True
 
 
-class OpenAIBackend:
-    """One OpenAI-compatible endpoint; `mlx` is one of them."""
+class OpenAIBackend(Served):
+    """One OpenAI-compatible endpoint."""
+
+    FINISHED: ClassVar[frozenset[str]] = frozenset({"stop", "eos", "eos_token", "end_turn", "stop_sequence"})
+    CUT: ClassVar[frozenset[str]] = frozenset({"length", "max_tokens", "model_length"})
+    WORDS: ClassVar[Words] = {
+        "insufficient_quota": ErrorType.AUTH,  # 429, and waiting does not help: the account has no money
+        "billing_hard_limit_reached": ErrorType.AUTH,
+        "context_length_exceeded": ErrorType.CONTEXT_TOO_LONG,
+        "exceed_context_size_error": ErrorType.CONTEXT_TOO_LONG,
+        "model_not_found": ErrorType.MODEL_MISSING,
+        "content_policy_violation": ErrorType.REFUSED,
+        "content_filter": ErrorType.REFUSED,
+        "rate_limit_exceeded": ErrorType.RATE_LIMITED,
+        "rate_limit_error": ErrorType.RATE_LIMITED,
+        "overloaded_error": ErrorType.OVERLOADED,
+        "server_overloaded": ErrorType.OVERLOADED,
+        "invalid_api_key": ErrorType.AUTH,
+        "authentication_error": ErrorType.AUTH,
+    }
 
     def __init__(self, endpoint: Endpoint) -> None:
-        self.name = str(endpoint.backend)
-        self.url = endpoint.url.rstrip("/")
-        self._http = Transport(endpoint)
+        super().__init__(endpoint)
         self._dialect = _Dialect()
-        self._same: set[tuple[str, str]] = set()  # (asked, returned) names found to be one model
-
-    async def close(self) -> None:
-        await self._http.close()
+        self._aliases: set[tuple[str, str]] = set()  # (asked, returned) names found to be one model
 
     # --- asking ---------------------------------------------------------------------------------------------
 
-    async def answer(self, request: ModelRequest, deadline: float) -> ModelAnswer:
-        least = replies.check_fits(request, self.url)
+    def _path(self, request: ModelRequest) -> str:
+        return "/chat/completions"
+
+    async def _ask(self, request: ModelRequest, deadline: float, heard: Heard) -> Reply:
         dialect = known = self._dialect
         while True:
-            reply = await self._http.post("/chat/completions", self._payload(request, dialect), deadline)
+            payload = self._payload_in(dialect, request)
+            reply = await self._exchange(self._path(request), payload, deadline, heard)
             if reply.status == 200:
                 if dialect is not known:
                     self._dialect = dialect  # remembered only once it worked
-                break
+                return reply
             error = self._http.failure(reply, request.model)
             adapted = (
                 self._adapted(dialect, request, reply) if error.error_type is ErrorType.MALFORMED else None
@@ -62,25 +84,18 @@ class OpenAIBackend:
             if adapted is None:
                 raise error
             dialect = adapted
-        answer = self._read(reply, request)
-        await self._check_model(request, answer, deadline)
-        if replies.was_cut(least, answer.prompt_tokens):
-            raise ModelCallError(
-                ErrorType.CONTEXT_TOO_LONG,
-                f"{self.url} read {answer.prompt_tokens} tokens of a prompt that has at least {least}: it "
-                f"cut the "
-                "prompt in silence. Raise the server's context length, or lower the endpoint's "
-                "context_tokens.",
-                partial=answer,
-            )
-        return answer
 
-    def _payload(self, request: ModelRequest, dialect: _Dialect) -> dict[str, Any]:
+    def _payload(self, request: ModelRequest) -> dict[str, Any]:
+        return self._payload_in(self._dialect, request)
+
+    def _payload_in(self, dialect: _Dialect, request: ModelRequest) -> dict[str, Any]:
         payload: dict[str, Any] = {
             "model": request.model,
             dialect.length_key: request.max_tokens,  # absent means unlimited to llama-server
-            "stream": False,
+            "stream": True,
         }
+        if dialect.usage:
+            payload["stream_options"] = {"include_usage": True}
         if dialect.temperature:
             payload["temperature"] = request.temperature
         if request.schema is not None:
@@ -92,7 +107,7 @@ class OpenAIBackend:
             elif dialect.format == "json_object":
                 payload["response_format"] = {"type": "json_object"}
         messages = [{"role": "system", "content": request.system}] if request.system else []
-        payload["messages"] = [*messages, {"role": "user", "content": request.prompt}]
+        payload["messages"] = [*messages, {"role": "user", "content": _content(request)}]
         return payload
 
     @staticmethod
@@ -102,58 +117,60 @@ class OpenAIBackend:
         """
         if reply.status not in (400, 422):
             return None
-        said = replies.error_text(reply.body).lower()
+        said = error_text(reply.body).lower()
         if "max_completion_tokens" in said and dialect.length_key == "max_tokens":
-            return _Dialect(dialect.format, "max_completion_tokens", dialect.temperature)
+            return replace(dialect, length_key="max_completion_tokens")
+        if "stream_options" in said and dialect.usage:
+            return replace(dialect, usage=False)
         if "temperature" in said and dialect.temperature:
-            return _Dialect(dialect.format, dialect.length_key, temperature=False)
+            return replace(dialect, temperature=False)
         if request.schema is None or dialect.format == _FORMATS[-1]:
             return None
-        plainer = _FORMATS[_FORMATS.index(dialect.format) + 1]
-        return _Dialect(plainer, dialect.length_key, dialect.temperature)
+        return replace(dialect, format=_FORMATS[_FORMATS.index(dialect.format) + 1])
 
     # --- reading --------------------------------------------------------------------------------------------
 
-    def _read(self, reply: Reply, request: ModelRequest) -> ModelAnswer:
-        data = replies.json_object(reply.body, self.url)
-        choices = data.get("choices")
-        choice = choices[0] if isinstance(choices, list) and choices else None
-        message = choice.get("message") if isinstance(choice, dict) else None
-        if not isinstance(choice, dict) or not isinstance(message, dict):
+    def _page(self, page: dict[str, Any], heard: Heard) -> bool:
+        choices = page.get("choices")
+        if not isinstance(choices, list):
             raise ModelCallError(
                 ErrorType.SERVER_ERROR, f"{self.url} answered 200 without a choice that has a message."
             )
-        finish = choice.get("finish_reason")
-        raw = _text(message.get("content"))
-        usage = data.get("usage")
-        usage = usage if isinstance(usage, dict) else {}
-        answer = ModelAnswer(
-            text=replies.visible(raw),
-            model=data["model"] if isinstance(data.get("model"), str) else "",
-            finish_reason=finish if isinstance(finish, str) else "",
-            prompt_tokens=replies.count(usage.get("prompt_tokens")),
-            completion_tokens=replies.count(usage.get("completion_tokens")),
-            seconds=reply.seconds,
-            simulated=reply.simulated,
-            headers=reply.kept_headers(),
-        )
-        refusal = message.get("refusal")
-        if (isinstance(refusal, str) and refusal) or finish == "content_filter":
-            said = (
-                refusal if isinstance(refusal, str) and refusal else "the content filter stopped the answer"
-            )
-            raise ModelCallError(
-                ErrorType.REFUSED, f"{request.model} refused: {said[: replies.SNIPPET]}", partial=answer
-            )
-        replies.check_finished(answer, raw, request, self.url, finished=FINISHED, cut=CUT)
-        return answer
+        heard.model = text_or_nothing(page.get("model")) or heard.model
+        if isinstance(usage := page.get("usage"), dict):
+            heard.prompt_tokens = replies.count(usage.get("prompt_tokens"))
+            heard.completion_tokens = replies.count(usage.get("completion_tokens"))
+            details = dict_or_nothing(usage.get("prompt_tokens_details"))
+            heard.cached_tokens = replies.count(details.get("cached_tokens"))
+        choice = choices[0] if choices else None
+        if not isinstance(choice, dict):
+            return False
+        message = choice.get("delta")
+        if not isinstance(message, dict):
+            message = choice.get("message")
+        if not isinstance(message, dict):
+            return False
+        heard.understood = True
+        text = _text(message.get("content"))
+        thought = any(text_or_nothing(message.get(key)) for key in ("reasoning_content", "reasoning"))
+        refusal = text_or_nothing(message.get("refusal"))
+        finish = text_or_nothing(choice.get("finish_reason"))
+        if text:
+            heard.text.append(text)
+        heard.thought |= thought
+        heard.refusal += refusal
+        if finish:
+            heard.finish = finish
+            if finish == "content_filter" and not heard.refusal:
+                heard.refusal = "the content filter stopped the answer"
+        return bool(text or thought or refusal or finish)
 
     async def _check_model(self, request: ModelRequest, answer: ModelAnswer, deadline: float) -> None:
         asked, returned = request.model, answer.model
-        if not returned or (asked, returned) in self._same or replies.same_model(asked, returned):
+        if not returned or (asked, returned) in self._aliases or self._same(asked, returned):
             return
-        if asked == DEFAULT_MODEL or _aliases(await self._models(deadline), asked, returned):
-            self._same.add((asked, returned))
+        if asked == DEFAULT_MODEL or _is_alias(await self._models(deadline), asked, returned):
+            self._aliases.add((asked, returned))
             return
         raise ModelCallError(
             ErrorType.MODEL_MISSING,
@@ -201,16 +218,10 @@ class OpenAIBackend:
         )
 
     async def _probe_unlisted(self, reply: Reply, deadline: float) -> Probe:
-        """mlx_lm.server and `transformers serve` can't list models without a cache folder; /health tells
-        them.
-        """
+        """`transformers serve` can't list models without a cache folder; /health tells it."""
         if reply.status in (200, 500):
-            try:
-                health = await self._http.get("/health", deadline, base=self.url.removesuffix("/v1"))
-                if health.status == 200 and isinstance(health.json(), dict):
-                    return Probe(reachable=True, detail="answers, but lists no models")
-            except (ModelCallError, ValueError):
-                pass  # no second sign of such a server: what /models said stands
+            if await self._healthy(deadline):
+                return Probe(reachable=True, detail="answers, but lists no models", simulated=reply.simulated)
             if reply.status == 200:
                 return Probe(reachable=False, detail=f"{self.url}/models answers with nothing")
         error = self._http.failure(reply, "/models")
@@ -221,6 +232,13 @@ class OpenAIBackend:
             loading=reply.status == 503 and error.error_type is ErrorType.UNAVAILABLE,
         )
 
+    async def _healthy(self, deadline: float) -> bool:
+        try:
+            health = await self._http.get("/health", deadline, base=self.url.removesuffix("/v1"))
+            return health.status == 200 and isinstance(health.json(), dict)
+        except (ModelCallError, ValueError):
+            return False  # no second sign of such a server: what /models said stands
+
     async def _slots_of_llama(self, listed: list[dict[str, Any]], deadline: float) -> int | None:
         if not any(entry.get("owned_by") == "llamacpp" for entry in listed):
             return None
@@ -228,37 +246,37 @@ class OpenAIBackend:
             data = (await self._http.get("/props", deadline, base=self.url.removesuffix("/v1"))).json()
         except (ModelCallError, ValueError):
             return None  # an extra; the server was found already
-        return replies.count(data.get("total_slots")) if isinstance(data, dict) else None
+        return replies.count(dict_or_nothing(data).get("total_slots"))
 
 
-DEFAULT_MODEL = "default_model"
-"""What mlx_lm.server calls the model it was started with; it lists none when it has no cache folder."""
+def _content(request: ModelRequest) -> Any:
+    if not request.images:
+        return request.prompt
+    urls = [
+        f"data:{each.media_type};base64,{base64.b64encode(each.data).decode()}" for each in request.images
+    ]
+    pictures: list[Mapping[str, Any]] = [{"type": "image_url", "image_url": {"url": url}} for url in urls]
+    return [*pictures, {"type": "text", "text": request.prompt}]
 
 
 def _text(content: Any) -> str:
     if isinstance(content, list):  # parts, as Mistral's servers send them
-        return "".join(
-            part["text"] for part in content if isinstance(part, dict) and isinstance(part.get("text"), str)
-        )
-    return content if isinstance(content, str) else ""
+        return "".join(text_or_nothing(part.get("text")) for part in dicts(content))
+    return text_or_nothing(content)
 
 
 def _listed(data: Any) -> list[dict[str, Any]]:
-    entries = data.get("data") if isinstance(data, dict) else None
-    if not isinstance(entries, list):
-        return []
-    return [entry for entry in entries if isinstance(entry, dict) and isinstance(entry.get("id"), str)]
+    return [entry for entry in dicts(dict_or_nothing(data).get("data")) if isinstance(entry.get("id"), str)]
 
 
 def _info(entry: dict[str, Any]) -> ModelInfo:
-    meta = entry.get("meta")
     context = replies.count(entry.get("max_model_len"))  # vLLM
-    if context is None and isinstance(meta, dict):
-        context = replies.count(meta.get("n_ctx"))  # llama-server
+    if context is None:
+        context = replies.count(dict_or_nothing(entry.get("meta")).get("n_ctx"))  # llama-server
     return ModelInfo(name=entry["id"], context_tokens=context or None)
 
 
-def _aliases(listed: list[dict[str, Any]], asked: str, returned: str) -> bool:
+def _is_alias(listed: list[dict[str, Any]], asked: str, returned: str) -> bool:
     """Does one entry of /models carry both names?"""
     for entry in listed:
         other = entry.get("aliases")

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import replace
+from importlib import import_module
 
 from backends import extractive
-from backends.extractive import ExtractiveBackend
-from backends.ollama import OllamaBackend
-from backends.openai import DEFAULT_MODEL, OpenAIBackend
+from backends.openai import DEFAULT_MODEL
 from backends.replies import same_model
 from models.calls import Backend, Probe
 from models.enums import BackendName
 from models.errors import BackendUnavailable, SettingsError
+from models.plugins import BACKENDS, backend_names, is_backend, load, origin, plugins
 from models.settings import DEFAULT_URLS, Endpoint, Settings
 
 USUAL_PORT_SECONDS = 1.0
@@ -25,7 +26,17 @@ DECLARED_SECONDS = 5.0
 LOADING_SECONDS = 60.0
 """How long `choose` waits for a server that says it is loading its model."""
 
-BUILT = (BackendName.OLLAMA, BackendName.OPENAI, BackendName.MLX, BackendName.EXTRACTIVE)
+BUILT: Mapping[str, tuple[str, str]] = {
+    BackendName.OLLAMA: ("backends.ollama", "OllamaBackend"),
+    BackendName.MLX: ("backends.mlx", "MlxBackend"),
+    BackendName.OPENAI: ("backends.openai", "OpenAIBackend"),
+    BackendName.GEMINI: ("backends.gemini", "GeminiBackend"),
+    BackendName.ANTHROPIC: ("backends.anthropic", "AnthropicBackend"),
+    BackendName.COMMAND: ("backends.command", "CommandBackend"),
+    BackendName.POLL: ("backends.poll", "PollBackend"),
+    BackendName.EXTRACTIVE: ("backends.extractive", "ExtractiveBackend"),
+}
+"""Where each kind is; a module is imported when an endpoint of its kind is there."""
 
 _START: dict[str, str] = {
     BackendName.OLLAMA: "Start it with `ollama serve`",
@@ -35,18 +46,25 @@ _START: dict[str, str] = {
 
 
 def make(endpoint: Endpoint) -> Backend:
-    """The backend for an endpoint. Opens no connection. Raises SettingsError for a kind or URL that can't be
-    used.
+    """The backend for an endpoint, of Penstock's own or of a plug-in. Opens no connection.
+
+    Raises SettingsError for a URL or description that can't be used, and for a plug-in that can't.
     """
-    match endpoint.backend:
-        case BackendName.OLLAMA:
-            return OllamaBackend(endpoint)
-        case BackendName.OPENAI | BackendName.MLX:
-            return OpenAIBackend(endpoint)
-        case BackendName.EXTRACTIVE:
-            return ExtractiveBackend(endpoint)
-        case _:
-            raise _not_built(endpoint.backend)
+    place = BUILT.get(endpoint.backend)
+    if place is not None:
+        backend: Backend = getattr(import_module(place[0]), place[1])(endpoint)
+        return backend
+    point = plugins(BACKENDS).get(endpoint.backend)
+    if point is None:
+        known = ", ".join(backend_names())
+        raise SettingsError(f"{endpoint.backend!r} is no backend; use one of {known}.")
+    made = load(point)(endpoint)
+    if not isinstance(made, Backend):
+        raise SettingsError(
+            f"{origin(point)} offers {point.name!r}, and what {point.value!r} makes is no backend: it lacks one of "
+            "name, url, probe, answer, close. Install a version of it that fits this Penstock."
+        )
+    return made
 
 
 def extractive_endpoint() -> Endpoint:
@@ -67,7 +85,9 @@ async def find(settings: Settings, wanted: str = "auto") -> list[tuple[Endpoint,
         for name, url in DEFAULT_URLS.items()
         if wanted in ("auto", name) and url not in taken
     ]
-    asked = [(e, DECLARED_SECONDS) for e in declared] + [(e, USUAL_PORT_SECONDS) for e in usual]
+    asked = [(e, DECLARED_SECONDS) for e in declared]
+    # mlx_lm.server is asked for a token; on a port where nobody listens that takes no time.
+    asked += [(e, DECLARED_SECONDS if e.backend == BackendName.MLX else USUAL_PORT_SECONDS) for e in usual]
     if wanted == BackendName.EXTRACTIVE and not declared:
         asked.append((extractive_endpoint(), DECLARED_SECONDS))
     probes = await asyncio.gather(*(_probe(endpoint, seconds) for endpoint, seconds in asked))
@@ -82,7 +102,7 @@ async def choose(
     `auto`: the first declared endpoint that answers, else the first usual port, else the extractive backend,
     whose probe then says what was tried. A backend's name: the first of that kind that answers. While none
     answers but one says that it is loading, waits up to `patience` seconds. Raises BackendUnavailable when none
-    can be used, SettingsError when a declared model is not there or the kind is not built.
+    can be used, SettingsError when a declared model is not there or the kind is not known.
     """
     return (await choices(settings, wanted, patience))[0]
 
@@ -91,7 +111,7 @@ async def choices(
     settings: Settings, wanted: str, patience: float = LOADING_SECONDS
 ) -> list[tuple[Endpoint, Probe]]:
     """The endpoint of `choose`, then the other declared ones of its kind that can be used: a drain takes a free one."""
-    _check_built(wanted)
+    _check_known(wanted)
     clock = asyncio.get_running_loop().time
     give_up = clock() + patience
     while True:
@@ -116,35 +136,22 @@ async def choices(
         if clock() >= give_up or not any(probe.loading for _, probe in found):
             break
         await asyncio.sleep(min(1.0, max(0.0, give_up - clock())))
-    tried = "; ".join(refusals)
+    tried = "; ".join(refusals) or "none is declared"
     if wanted == "auto":
         endpoint = extractive_endpoint()
         probe = await _probe(endpoint, DECLARED_SECONDS)
         return [(endpoint, replace(probe, detail=f"{probe.detail} (no model server: {tried})"))]
-    start = _START.get(wanted, "Start it")
+    start = f"{_START[wanted]}, or declare" if wanted in _START else "Declare"
     raise BackendUnavailable(
-        f"No {wanted} server can be used: {tried}. {start}, or declare where it is under [[endpoints]] in "
-        'penstock.toml, or use backend = "auto".'
+        f"No {wanted} server can be used: {tried}. {start} it under [[endpoints]] in penstock.toml, or use "
+        'backend = "auto".'
     )
 
 
-def _check_built(wanted: str) -> None:
-    if wanted == "auto":
-        return
-    try:
-        kind = BackendName(wanted)
-    except ValueError:
-        known = ", ".join(["auto", *BackendName])
-        raise SettingsError(f"{wanted!r} is no backend; use one of {known}.") from None
-    if kind not in BUILT:
-        raise _not_built(kind)
-
-
-def _not_built(kind: BackendName) -> SettingsError:
-    return SettingsError(
-        f"The backend {kind.value!r} is not built yet. Use {', '.join(BUILT)}; a gateway that speaks the OpenAI "
-        "protocol (LiteLLM for example) reaches other providers."
-    )
+def _check_known(wanted: str) -> None:
+    if wanted != "auto" and not is_backend(wanted):
+        known = ", ".join(["auto", *backend_names()])
+        raise SettingsError(f"{wanted!r} is no backend; use one of {known}.")
 
 
 def _refused(settings: Settings, endpoint: Endpoint, probe: Probe) -> str | None:

@@ -3,41 +3,36 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import ssl
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 import orjson
 
-from backends import replies
+from backends.addressing import checked_url, encoded, headers_of
+from backends.failures import Words, failure, one_line
+from backends.following import Following, Reading, Watch, check_size
+from backends.streams import reader_of
 from models.calls import ModelCallError
-from models.enums import ErrorType
-from models.errors import SettingsError
-from models.settings import Endpoint
-
-CONNECT_SECONDS = 5.0
-"""A server that does not take a connection in this time is not there, however long the deadline is."""
+from models.endpoint import Endpoint
+from models.enums import ErrorType, TimeoutKind
 
 KEEP_ALIVE_SECONDS = 4.0
 """Idle connections are dropped before llama-server and uvicorn drop them (5 s), or a call lands on a dead
 one."""
 
-BODY_LIMIT = 16 * 1024 * 1024
-"""Bytes of one reply; more is no answer but a server gone wrong."""
-
-_TIMEOUTS = {
-    "connect": CONNECT_SECONDS,
-    "read": None,
-    "write": None,
-    "pool": None,
-}  # the deadline bounds the rest
-
 SIMULATOR_HEADER = "x-penstock-simulator"
 
-_KEPT_HEADERS = (b"x-request-id", b"request-id", b"x-ratelimit-", b"retry-after", b"llm_provider-retry-after")
+_KEPT_HEADERS = (
+    b"x-request-id",
+    b"request-id",
+    b"x-ratelimit-",
+    b"anthropic-ratelimit-",
+    b"retry-after",
+    b"llm_provider-retry-after",
+)
 
 
 @dataclass(slots=True)
@@ -46,8 +41,10 @@ class Reply:
 
     status: int
     headers: httpx.Headers
-    body: bytes
+    body: bytes  # b"" where it was streamed to a Reading
     seconds: float
+    streamed: bool = False
+    first_seconds: float | None = None
 
     @property
     def simulated(self) -> bool:
@@ -66,68 +63,34 @@ class Reply:
         return orjson.loads(self.body)
 
 
-def checked_url(endpoint: Endpoint) -> str:
-    """The endpoint's URL without a trailing slash. Raises SettingsError on one that can't be used or holds
-    secrets.
-    """
-    try:
-        parts = urlsplit(endpoint.url)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
-    except ValueError:
-        usable = False
-    if not usable:
-        raise SettingsError(
-            f"{endpoint.url!r} is no URL of an {endpoint.backend} server; write for example "
-            f"http://127.0.0.1:8000/v1."
-        )
-    if parts.username or parts.password or parts.query or parts.fragment:
-        raise SettingsError(
-            f"The URL of the {endpoint.backend} endpoint at {parts.hostname} holds a password, query or "
-            f"fragment. "
-            "Write the bare URL, and the key as api_key."
-        )
-    return endpoint.url.rstrip("/")
-
-
-def authorization(endpoint: Endpoint) -> dict[str, str]:
-    """The Authorization header. A key that can't be one is refused here, where its value is not shown."""
-    if endpoint.api_key is None:
-        return {}
-    key = endpoint.api_key.get_secret_value()
-    if not (key and key.isascii() and key.isprintable() and " " not in key):
-        raise SettingsError(
-            f"The api_key of {endpoint.url} is empty or has blanks, line breaks or non-ASCII characters. "
-            "Copy it again without them."
-        )
-    return {"Authorization": f"Bearer {key}"}
-
-
 class Transport:
     """The HTTP client of one endpoint. Not more than `endpoint.slots` calls are in flight, whatever callers do.
 
     One connection pool per slot: httpcore's pool looks at all its connections for each request, which costs
     nine times the rest of a call at 32 connections. And bare transports: what httpx.AsyncClient adds (cookies,
     redirects, proxies from the environment) must not happen here, and costs a quarter of a call.
+
+    Where a server offers HTTP/2 it is spoken, still with a connection for each slot: httpcore leaves a stream that is
+    given up without a reset, and the server would go on writing. A connection of its own can be closed.
     """
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        *,
+        key_header: str = "authorization",
+        headers: Mapping[str, str] | None = None,
+        words: Words | None = None,
+    ) -> None:
         self.url = checked_url(endpoint)
-        self._key = endpoint.api_key.get_secret_value() if endpoint.api_key else ""
-        self._headers = httpx.Headers(
-            {
-                "User-Agent": "penstock",
-                "Accept": "application/json",
-                "Accept-Encoding": "identity",
-                "Content-Type": "application/json",
-                **authorization(endpoint),
-            }
-        )
+        self.words: Words = words or {}
+        self.secret = endpoint.key()
+        self._endpoint = endpoint
+        self._headers = headers_of(endpoint, key_header, headers or {})
+        self._secure = self.url.startswith("https:")
         # A context without authorities for plain http: loading them takes 20 ms, and it fails closed.
-        self._tls = (
-            ssl.create_default_context()
-            if self.url.startswith("https:")
-            else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        )
+        self._tls = ssl.create_default_context() if self._secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        self._timeouts = {"connect": endpoint.connect_timeout, "read": None, "write": None, "pool": None}
         self._slots = asyncio.Semaphore(endpoint.slots)
         self._idle: list[httpx.AsyncHTTPTransport] = []
         self._all: list[httpx.AsyncHTTPTransport] = []
@@ -139,127 +102,197 @@ class Transport:
         limits = httpx.Limits(
             max_connections=1, max_keepalive_connections=1, keepalive_expiry=KEEP_ALIVE_SECONDS
         )
-        made = httpx.AsyncHTTPTransport(verify=self._tls, trust_env=False, limits=limits)
+        made = httpx.AsyncHTTPTransport(verify=self._tls, trust_env=False, limits=limits, http2=self._secure)
         self._all.append(made)
         return made
 
-    async def post(self, path: str, payload: dict[str, Any], deadline: float) -> Reply:
-        """POST JSON. Any status is returned; raises ModelCallError (CONNECTION, TIMEOUT, SERVER_ERROR, MALFORMED)."""
-        try:
-            body = orjson.dumps(payload)
-        except TypeError:  # lone surrogates from undecodable input
-            body = json.dumps(payload, ensure_ascii=False).encode("utf-8", "replace")
-        return await self._send("POST", self.url + path, body, deadline)
+    # --- asking ---------------------------------------------------------------------------------------------
+
+    async def ask(self, path: str, payload: Any, deadline: float, reading: Reading) -> Reply:
+        """POST JSON and read a streamed 200 as it comes; any other reply comes back as a whole.
+
+        Raises ModelCallError: TIMEOUT (which wait, is in its `timeout`), CONNECTION, SERVER_ERROR, MALFORMED, and
+        what `reading` raises.
+        """
+        return await self._send("POST", self.url + path, encoded(payload), deadline, reading=reading)
+
+    async def post(self, path: str, payload: Any, deadline: float) -> Reply:
+        """POST JSON within a slot and read the whole reply. Any status is returned; raises as `ask`."""
+        return await self._send("POST", self.url + path, encoded(payload), deadline)
 
     async def get(self, path: str, deadline: float, *, base: str | None = None) -> Reply:
         """GET, outside the slots: for questions about the server, not for work."""
-        return await self._send("GET", (base or self.url) + path, None, deadline)
+        return await self._send("GET", (base or self.url) + path, None, deadline, work=False)
 
-    def _address(self, url: str) -> httpx.URL:
-        """Parsed once, which is a fifteenth of a call. Raises httpx.InvalidURL."""
-        known = self._addresses.get(url)
-        if known is None:
-            known = self._addresses[url] = httpx.URL(url)
-        return known
+    async def question(self, path: str, payload: Any, deadline: float) -> Reply:
+        """POST, outside the slots."""
+        return await self._send("POST", self.url + path, encoded(payload), deadline, work=False)
+
+    async def send(
+        self,
+        method: str,
+        url: str,
+        body: bytes | None,
+        deadline: float,
+        *,
+        content_type: str = "",
+        bare: bool = False,
+    ) -> Reply:
+        """Any request within a slot. `bare`: without the key and the headers of the settings, for another host."""
+        headers = (
+            httpx.Headers({"User-Agent": "penstock", "Accept-Encoding": "identity"})
+            if bare
+            else self._headers.copy()
+        )
+        if content_type:
+            headers["Content-Type"] = content_type
+        return await self._send(method, url, body, deadline, headers=headers)
+
+    def failure(self, reply: Reply, asked: str) -> ModelCallError:
+        """The error for a reply whose status is not 200. `asked` names the model."""
+        return failure(
+            self.url, reply.status, reply.headers, reply.body, asked, words=self.words, secret=self.secret
+        )
 
     async def close(self) -> None:
         self._closed = True
         while self._all:
             await self._all.pop().aclose()
 
-    def failure(self, reply: Reply, asked: str) -> ModelCallError:
-        """The error for a reply whose status is not 200. `asked` names the model."""
-        return failure(self.url, reply, asked, self._key)
+    # --- the exchange ---------------------------------------------------------------------------------------
 
-    async def _send(self, method: str, url: str, body: bytes | None, deadline: float) -> Reply:
+    def _address(self, url: str) -> httpx.URL:
+        """Parsed once, which is a fifteenth of a call. Raises httpx.InvalidURL."""
+        known = self._addresses.get(url)
+        if known is None:
+            known = httpx.URL(url)
+            if len(self._addresses) < 64:
+                self._addresses[url] = known
+        return known
+
+    async def _send(
+        self,
+        method: str,
+        url: str,
+        body: bytes | None,
+        deadline: float,
+        *,
+        reading: Reading | None = None,
+        headers: httpx.Headers | None = None,
+        work: bool = True,
+    ) -> Reply:
         if self._closed:
             raise RuntimeError(f"the backend at {self.url} was closed")
         clock = asyncio.get_running_loop().time
         started = clock()
+        watch: Watch | None = None
         try:
             if started >= deadline:
                 raise TimeoutError
             request = httpx.Request(
                 method,
                 self._address(url),
-                headers=self._headers,
+                headers=self._headers if headers is None else headers,
                 content=body,
-                extensions={"timeout": _TIMEOUTS},
+                extensions={"timeout": self._timeouts},
             )
-            async with asyncio.timeout_at(deadline):
-                if body is None:
-                    return await self._exchange(self._questions, request)
+            async with asyncio.timeout_at(deadline) as bound:
+                watch = Watch(bound, deadline)
+                if not work:
+                    return await self._exchange(self._questions, request, watch, None)
                 async with self._slots:
                     connection = self._idle.pop() if self._idle else self._connection()
                     try:
-                        return await self._exchange(connection, request)
-                    finally:
-                        self._idle.append(connection)
+                        reply = await self._exchange(connection, request, watch, reading)
+                    except BaseException:
+                        if self._secure:  # it may speak HTTP/2, where only closing it stops the server
+                            await self._drop(connection)
+                        else:
+                            self._idle.append(connection)
+                        raise
+                    self._idle.append(connection)
+                    return reply
         except TimeoutError:
-            raise ModelCallError(
-                ErrorType.TIMEOUT,
-                f"{self.url} gave no whole answer within {max(0.0, deadline - started):.1f} s.",
-            ) from None
+            raise self._timed_out(watch, max(0.0, deadline - started)) from None
         except httpx.ConnectTimeout:
             raise ModelCallError(
-                ErrorType.CONNECTION,
-                f"{self.url} took no connection within {CONNECT_SECONDS:.0f} s.",
+                ErrorType.TIMEOUT,
+                f"{self.url} took no connection within {self._endpoint.connect_timeout:g} s.",
+                timeout=TimeoutKind.CONNECT,
             ) from None
         except httpx.ConnectError as error:
             raise ModelCallError(
-                ErrorType.CONNECTION, f"{self.url} can't be reached ({reason(error)})."
+                ErrorType.CONNECTION, f"{self.url} can't be reached ({self._reason(error)})."
             ) from None
         except httpx.DecodingError as error:
             raise ModelCallError(
-                ErrorType.SERVER_ERROR, f"{self.url} sent a body that can't be unpacked ({reason(error)})."
+                ErrorType.SERVER_ERROR,
+                f"{self.url} sent a body that can't be unpacked ({self._reason(error)}).",
             ) from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise ModelCallError(
-                ErrorType.CONNECTION, f"{self.url} broke off the exchange ({reason(error)})."
+                ErrorType.CONNECTION, f"{self.url} broke off the exchange ({self._reason(error)})."
             ) from None
 
-    async def _exchange(self, connection: httpx.AsyncHTTPTransport, request: httpx.Request) -> Reply:
+    async def _drop(self, connection: httpx.AsyncHTTPTransport) -> None:
+        if connection in self._all:
+            self._all.remove(connection)
+        await connection.aclose()
+
+    def _timed_out(self, watch: Watch | None, seconds: float) -> ModelCallError:
+        kind = watch.kind if watch else TimeoutKind.TOTAL
+        match kind:
+            case TimeoutKind.FIRST_TOKEN:
+                said = f"began no answer within {watch.seconds if watch else 0:g} s"
+            case TimeoutKind.STALL:
+                said = f"began an answer and was silent for {watch.seconds if watch else 0:g} s"
+            case _:
+                said = f"gave no whole answer within {seconds:.1f} s"
+        return ModelCallError(ErrorType.TIMEOUT, f"{self.url} {said}.", timeout=kind)
+
+    def _reason(self, error: Exception) -> str:
+        said = one_line(str(error)) or type(error).__name__
+        return said.replace(self.secret, "***") if self.secret else said
+
+    async def _exchange(
+        self,
+        connection: httpx.AsyncHTTPTransport,
+        request: httpx.Request,
+        watch: Watch,
+        reading: Reading | None,
+    ) -> Reply:
         clock = asyncio.get_running_loop().time
         started = clock()
+        if reading is not None:
+            watch.wait(TimeoutKind.FIRST_TOKEN, self._endpoint.first_token_timeout, started)
         response = await connection.handle_async_request(request)
+        # Two more generators for each reply are of use only where there is something to unpack.
+        packed = "content-encoding" in response.headers
+        assert isinstance(response.stream, httpx.AsyncByteStream)
+        stream: AsyncIterator[bytes] = response.aiter_bytes() if packed else aiter(response.stream)
         try:
-            chunks, size = [], 0
-            packed = "content-encoding" in response.headers
-            assert isinstance(response.stream, httpx.AsyncByteStream)
-            # Two more generators for each reply are of use only where there is something to unpack.
-            async for chunk in response.aiter_bytes() if packed else response.stream:
+            begins = await anext(stream, None)
+            if (
+                reading is not None
+                and begins is not None
+                and response.status_code == 200
+                and (reader := reader_of(response.headers.get("content-type", ""), begins)) is not None
+            ):
+                following = Following(self.url, watch, reading, reader, self._endpoint.stall_timeout)
+                first = await following.run(begins, stream)
+                waited = None if first is None else first - started
+                return Reply(200, response.headers, b"", clock() - started, True, waited)
+            chunks: list[bytes] = []
+            size, chunk = 0, begins
+            while chunk is not None:
                 size += len(chunk)
-                if size > BODY_LIMIT:
-                    raise ModelCallError(
-                        ErrorType.MALFORMED,
-                        f"{self.url} sent more than {BODY_LIMIT >> 20} MiB for one answer.",
-                    )
+                check_size(size, self.url)
+                if reading is not None:
+                    watch.wait(TimeoutKind.STALL, self._endpoint.stall_timeout, clock())
                 chunks.append(chunk)
+                chunk = await anext(stream, None)
         finally:
+            if isinstance(stream, AsyncGenerator):  # not left to the garbage collector, which is late
+                await stream.aclose()
             await response.aclose()
         return Reply(response.status_code, response.headers, b"".join(chunks), clock() - started)
-
-
-def reason(error: Exception) -> str:
-    return " ".join(str(error).split())[: replies.SNIPPET] or type(error).__name__
-
-
-def failure(url: str, reply: Reply, asked: str, key: str = "") -> ModelCallError:
-    """The error for a reply whose status is not 200. `asked` names the model; `key` is struck from what it
-    quotes.
-    """
-    text = replies.error_text(reply.body)
-    if key:
-        text = text.replace(key, "***")
-    kind = replies.classify(reply.status, text)
-    said = f"{url} answered {reply.status}" + (f": {text}" if text else " with an empty body")
-    if 300 <= reply.status < 400:
-        said = f"{url} answered {reply.status}, a redirect, which is not followed. Write the URL it leads to"
-    advice = {
-        ErrorType.AUTH: " Check the endpoint's api_key.",
-        ErrorType.MODEL_MISSING: f" Asked was {asked!r}: does the server have it, and is the URL right?",
-    }.get(kind, "")
-    wait = replies.retry_after(
-        reply.headers.get("retry-after") or reply.headers.get("llm_provider-retry-after")
-    )
-    return ModelCallError(kind, said.rstrip(".") + "." + advice, retry_after=wait)

@@ -18,6 +18,12 @@ import orjson
 WARM_UP = 100
 
 
+def text_of(stream: bytes) -> str:
+    """The answer in a stream of events that is all there; no timeouts, no limits, no errors are looked for."""
+    pages = [orjson.loads(line[6:]) for line in stream.split(b"\n") if line.startswith(b"data: {")]
+    return "".join(page["choices"][0]["delta"].get("content") or "" for page in pages if page["choices"])
+
+
 async def loop(client: httpx.AsyncClient, order: dict[str, Any], calls: int) -> None:
     numbers = iter(range(calls))
     body = order["body"]
@@ -29,7 +35,7 @@ async def loop(client: httpx.AsyncClient, order: dict[str, Any], calls: int) -> 
             content = orjson.dumps({**body, "messages": [system, asked]})
             reply = await client.post(order["url"], content=content)
             reply.raise_for_status()
-            answer = orjson.loads(orjson.loads(reply.content)["choices"][0]["message"]["content"])
+            answer = orjson.loads(text_of(reply.content))
             if not answer["answer"]:
                 raise RuntimeError("an empty answer")
 

@@ -267,7 +267,8 @@ def plain_body(config: Settings) -> dict[str, Any]:
     return {
         "model": "bench",
         "max_tokens": recipe.header.max_tokens,
-        "stream": False,
+        "stream": True,
+        "stream_options": {"include_usage": True},
         "temperature": recipe.header.temperature,
         "response_format": {
             "type": "json_schema",

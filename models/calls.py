@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
-from models.enums import ErrorType
+from models.enums import ErrorType, TimeoutKind
 from models.errors import PenstockError
 
 
@@ -22,6 +22,14 @@ class Passage:
     cite: str  # how an answer refers to it, for example "docs/ops.md:12-18"; unique within a request
     text: str
     score: float = 0.0  # the search's rank score; higher is better, comparable within one request only
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A picture in a question or in an answer."""
+
+    media_type: str  # image/png, image/jpeg, image/webp
+    data: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +51,8 @@ class ModelRequest:
     max_tokens: int = 1024
     temperature: float = 0.0
     context_tokens: int = 8192  # pinned per model: another value makes Ollama reload the model
+    images: tuple[Image, ...] = ()  # shown before the prompt, in this order
+    wants_image: bool = False  # the answer is to be a picture
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +68,13 @@ class ModelAnswer:
         False  # True when the server said that it is Penstock's simulator; shown wherever it shows
     )
     headers: dict[str, str] = field(default_factory=dict)  # request ids and rate limits, never credentials
+    cached_tokens: int | None = None  # of prompt_tokens, those that the server had read before
+    first_seconds: float | None = None  # from sending to the first token; None where nothing was streamed
+    images: tuple[Image, ...] = ()
 
 
 class ModelCallError(PenstockError):
-    """One request failed. `error_type` decides what follows (models.enums.ErrorType.charged, tasks/execute)."""
+    """One request failed. `error_type` decides what follows (models.enums.RULES, tasks/execute)."""
 
     def __init__(
         self,
@@ -70,11 +83,13 @@ class ModelCallError(PenstockError):
         *,
         retry_after: float | None = None,
         partial: ModelAnswer | None = None,
+        timeout: TimeoutKind | None = None,
     ) -> None:
         super().__init__(message)
         self.error_type = error_type
         self.retry_after = retry_after  # seconds, as the server asked
         self.partial = partial  # what had arrived (a truncated answer is kept for the history)
+        self.timeout = timeout  # of a TIMEOUT: which wait was too long, None where the server itself said so
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +118,7 @@ class Backend(Protocol):
     """How one endpoint of one kind of model server is spoken to.
 
     Made with an endpoint's settings; owns its HTTP client; used from one event loop; `close` releases it.
-    `tests/backends/test_conformance.py` is the contract, run against every implementation.
+    `backends/testing.py` is the contract: checks that every implementation passes, those of plug-ins too.
     """
 
     name: str
@@ -121,3 +136,16 @@ class Backend(Protocol):
         ...
 
     async def close(self) -> None: ...
+
+
+@runtime_checkable
+class Loads(Protocol):
+    """A backend that can be told to load a model and to let it go."""
+
+    async def load(self, model: str, deadline: float) -> float:
+        """Load it, with the context length that calls will have; gives the seconds that the server took."""
+        ...
+
+    async def unload(self, model: str, deadline: float) -> None:
+        """Free its memory. What is being answered by it is answered first."""
+        ...

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 
 
@@ -94,25 +96,80 @@ class ErrorType(StrEnum):
     PLAN = "plan"
 
     @property
+    def rule(self) -> Rule:
+        """Whose fault it is and what follows."""
+        return RULES[self]
+
+    @property
     def charged(self) -> bool:
         """Does a try that ended so count against the item's `max_attempts`?"""
-        return self not in INFRASTRUCTURE
+        return RULES[self].charged
 
 
-INFRASTRUCTURE = frozenset(
-    {
-        ErrorType.CONNECTION,
-        ErrorType.TIMEOUT,
-        ErrorType.OVERLOADED,
-        ErrorType.RATE_LIMITED,
-        ErrorType.UNAVAILABLE,
-        ErrorType.SERVER_ERROR,
-        ErrorType.MODEL_MISSING,
-        ErrorType.OUT_OF_MEMORY,
-        ErrorType.AUTH,
-        ErrorType.LEASE_LOST,
-    }
-)
+class TimeoutKind(StrEnum):
+    """Which wait of a call was too long."""
+
+    CONNECT = "connect"  # no connection: the machine is off, or a firewall swallows it
+    FIRST_TOKEN = "first_token"  # noqa: S105  connected, and nothing came: a queue, a load, or a wedged server
+    STALL = "stall"  # the answer had begun and went silent
+    TOTAL = "total"  # the call's deadline passed while it was still being answered
+
+
+class Fault(StrEnum):
+    """Who is to blame, and so what is to be spared, slowed down or mended."""
+
+    ITEM = "item"  # another item on the same endpoint may do
+    MODEL = "model"  # another model may do
+    ENDPOINT = "endpoint"  # another server may do
+    DEVICE = "device"  # all that share its memory are in trouble
+    ACCOUNT = "account"  # all that use its key are
+    PENSTOCK = "penstock"
+    NOBODY = "nobody"  # no error
+
+
+class Retry(StrEnum):
+    """What follows for the item (tasks/execute/policy.py)."""
+
+    LATER = "later"  # back to the queue; after a pause, or after what the server asks for
+    REASON = "reason"  # asked again at once, with the reason; a model that failed so may be another one then
+    NEVER = "never"  # the same again would bring the same: the recipe's fallback, else a person
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    fault: Fault
+    retry: Retry
+    breaker: bool  # counts towards opening the breaker of this endpoint and model
+    charged: bool  # counts as one of the item's attempts
+
+
+RULES: Mapping[ErrorType, Rule] = {
+    ErrorType.CONNECTION: Rule(Fault.ENDPOINT, Retry.LATER, breaker=True, charged=False),
+    ErrorType.TIMEOUT: Rule(Fault.ENDPOINT, Retry.LATER, breaker=True, charged=False),
+    ErrorType.OVERLOADED: Rule(Fault.ENDPOINT, Retry.LATER, breaker=True, charged=False),
+    ErrorType.RATE_LIMITED: Rule(Fault.ACCOUNT, Retry.LATER, breaker=False, charged=False),
+    ErrorType.UNAVAILABLE: Rule(Fault.ENDPOINT, Retry.LATER, breaker=True, charged=False),
+    ErrorType.SERVER_ERROR: Rule(Fault.ENDPOINT, Retry.LATER, breaker=True, charged=False),
+    ErrorType.MODEL_MISSING: Rule(Fault.MODEL, Retry.LATER, breaker=True, charged=False),
+    ErrorType.OUT_OF_MEMORY: Rule(Fault.DEVICE, Retry.LATER, breaker=True, charged=False),
+    ErrorType.AUTH: Rule(Fault.ACCOUNT, Retry.LATER, breaker=True, charged=False),
+    ErrorType.LEASE_LOST: Rule(Fault.PENSTOCK, Retry.LATER, breaker=False, charged=False),
+    ErrorType.CONTEXT_TOO_LONG: Rule(Fault.ITEM, Retry.NEVER, breaker=False, charged=True),
+    ErrorType.REFUSED: Rule(Fault.MODEL, Retry.REASON, breaker=False, charged=True),
+    ErrorType.TRUNCATED: Rule(Fault.MODEL, Retry.REASON, breaker=False, charged=True),
+    ErrorType.EMPTY: Rule(Fault.MODEL, Retry.REASON, breaker=False, charged=True),
+    ErrorType.ECHO: Rule(Fault.MODEL, Retry.REASON, breaker=False, charged=True),
+    ErrorType.MALFORMED: Rule(Fault.ITEM, Retry.REASON, breaker=False, charged=True),
+    ErrorType.NO_EVIDENCE: Rule(Fault.ITEM, Retry.NEVER, breaker=False, charged=True),
+    ErrorType.SCHEMA: Rule(Fault.MODEL, Retry.REASON, breaker=False, charged=True),
+    ErrorType.RULE: Rule(Fault.MODEL, Retry.REASON, breaker=False, charged=True),
+    ErrorType.GROUNDING: Rule(Fault.MODEL, Retry.REASON, breaker=False, charged=True),
+    ErrorType.CHECK_CRASHED: Rule(Fault.PENSTOCK, Retry.NEVER, breaker=False, charged=True),
+    ErrorType.HUMAN_ONLY: Rule(Fault.NOBODY, Retry.NEVER, breaker=False, charged=True),
+    ErrorType.CYCLE: Rule(Fault.NOBODY, Retry.NEVER, breaker=False, charged=True),
+    ErrorType.PLAN: Rule(Fault.NOBODY, Retry.NEVER, breaker=False, charged=True),
+}
+"""The one table of what an error means. docs/backends.md shows it."""
 
 
 class Decision(StrEnum):
@@ -133,4 +190,5 @@ class BackendName(StrEnum):
     GEMINI = "gemini"
     ANTHROPIC = "anthropic"
     COMMAND = "command"
+    POLL = "poll"
     EXTRACTIVE = "extractive"

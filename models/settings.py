@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -24,8 +24,12 @@ from pydantic_settings import (
 )
 from pydantic_settings import SettingsError as SourceNotParsed
 
+from models.endpoint import Endpoint
 from models.enums import BackendName
 from models.errors import SettingsError
+from models.plugins import backend_names, is_backend
+
+__all__ = ["DEFAULT_URLS", "NOT_SETTINGS", "Endpoint", "Settings", "default_home", "settings"]
 
 DEFAULT_URLS: dict[str, str] = {
     BackendName.OLLAMA: "http://127.0.0.1:11434",
@@ -49,18 +53,6 @@ def default_home() -> Path:
         return Path("/var/lib/penstock")
     base = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
     return Path(base).expanduser() / "penstock"
-
-
-class Endpoint(BaseModel):
-    """One running model server."""
-
-    backend: BackendName
-    url: str
-    slots: int = Field(default=4, ge=1, le=256, description="requests it may have in flight at once")
-    model: str | None = Field(default=None, description="the model to ask for; None takes the first it lists")
-    api_key: SecretStr | None = None
-    context_tokens: int = Field(default=8192, ge=512)
-    call_timeout: float = Field(default=300.0, gt=0, description="seconds for one model call")
 
 
 class Settings(BaseSettings):
@@ -150,17 +142,16 @@ class Settings(BaseSettings):
     @field_validator("backend")
     @classmethod
     def _known_backend(cls, value: str) -> str:
-        known = ["auto", *BackendName]
-        if value not in known:
-            raise ValueError(f"{value!r} is no backend; use one of {', '.join(known)}")
+        if value != "auto" and not is_backend(value):
+            raise ValueError(f"{value!r} is no backend; use one of auto, {', '.join(backend_names())}")
         return value
 
     @field_validator("limits")
     @classmethod
     def _known_limits(cls, value: dict[str, int]) -> dict[str, int]:
         for name, limit in value.items():
-            if name not in list(BackendName):
-                raise ValueError(f"{name!r} is no backend; use one of {', '.join(BackendName)}")
+            if not is_backend(name):
+                raise ValueError(f"{name!r} is no backend; use one of {', '.join(backend_names())}")
             if limit < 1:
                 raise ValueError(f"the limit of {name} is {limit}; it must be at least 1")
         return value

@@ -15,8 +15,8 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError
 from pydantic import ValidationError
 
-from models.enums import BackendName
 from models.errors import RecipeError
+from models.plugins import backend_names, is_backend
 from models.recipe import Check, Grounding, RecipeHeader
 from tasks.foreign import cut
 from tasks.prompts import SYSTEM_VARIABLES, TEMPLATE_ERRORS, VARIABLES, ItemView, environment
@@ -131,10 +131,9 @@ class _Checker:
 
     def run(self) -> None:
         for index, name in enumerate(self.header.backends):
-            if name not in list(BackendName):
+            if not is_backend(name):
                 raise self.fail(
-                    ("backends", index),
-                    f"{name!r} is no backend{_meant(name, [str(b) for b in BackendName])}",
+                    ("backends", index), f"{name!r} is no backend{_meant(name, list(backend_names()))}"
                 )
         properties = self._schema()
         if self.header.grounding is Grounding.REQUIRED:

@@ -1,10 +1,10 @@
-"""What follows when a try did not end in an accepted answer: one table, by error type.
+"""What follows when a try did not end in an accepted answer: by error type, as models.enums.RULES has it.
 
 | what went wrong                         | what follows                                                        |
 | --------------------------------------- | ------------------------------------------------------------------- |
 | server, device or account (not charged) | back to the queue, later; after `MAX_RETURNS` of them a person      |
 | answer or checks (charged)              | asked again at once with the reason; after `max_attempts` a person  |
-| no evidence, human only                 | a person at once: asking again would bring the same                 |
+| too long, no evidence, human only       | a person at once: asking again would bring the same                 |
 | a check crashed                         | a person at once: an answer that could not be checked is not a pass |
 
 Before a person is asked, a recipe with a `fallback` goes on as that recipe with fresh attempts. One that splits does
@@ -18,7 +18,7 @@ import random
 from dataclasses import dataclass
 from typing import Literal
 
-from models.enums import ErrorType
+from models.enums import ErrorType, Retry
 from models.recipe import Recipe, ReviewPolicy
 from models.settings import Settings
 
@@ -26,8 +26,6 @@ Outcome = Literal["accepted", "retry", "returned", "fallback", "deferred", "fail
 
 MAX_RETURNS = 10
 """Uncharged tries after which an item goes to a person: a server that fails on one item only is poisoned by it."""
-
-AT_ONCE_TO_A_PERSON = frozenset({ErrorType.NO_EVIDENCE, ErrorType.HUMAN_ONLY, ErrorType.CHECK_CRASHED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +53,8 @@ def after_failure(
     charged failure is pointless. `spread` is the source of jitter (full jitter: Brooker, "Exponential Backoff and
     Jitter", 2015, halved at most so that a wait is never shorter than half of what is documented).
     """
-    if not error_type.charged:
+    rule = error_type.rule
+    if not rule.charged:
         if returns + 1 >= MAX_RETURNS:
             return Next("deferred")
         exponent = min(returns, 16)
@@ -64,7 +63,7 @@ def after_failure(
         return Next("returned", delay=max(jittered, min(retry_after or 0.0, settings.retry_delay_cap)))
 
     limit = recipe.header.max_attempts or settings.max_attempts
-    final = error_type in AT_ONCE_TO_A_PERSON or deterministic or attempts + 1 >= limit
+    final = rule.retry is Retry.NEVER or deterministic or attempts + 1 >= limit
     if not final:
         return Next("retry", charged=1)
     if recipe.header.fallback and not recipe.header.splits:

@@ -10,46 +10,15 @@ from typing import Any
 import pytest
 
 from backends.simulator import Simulator, running
-from models.calls import ModelRequest, Passage
+from backends.testing import PASSAGE, SCHEMA, request
+from models.calls import ModelRequest
 
-SCHEMA: dict[str, Any] = {
-    "type": "object",
-    "additionalProperties": False,
-    "required": ["answer", "citations", "confidence"],
-    "properties": {
-        "answer": {"type": "string", "minLength": 1},
-        "citations": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "additionalProperties": False,
-                "required": ["cite", "quote"],
-                "properties": {"cite": {"type": "string"}, "quote": {"type": "string"}},
-            },
-        },
-        "confidence": {"type": "number", "minimum": 0, "maximum": 1},
-    },
-}
-
-PASSAGE = Passage(
-    "docs/ops.md:12-13", "# Backups\n\nThe nightly backup starts at 02:30 UTC. It is kept 30 days."
-)
+__all__ = ["PASSAGE", "SCHEMA"]
 
 
 def make_request(model: str = "sim:small", **changes: Any) -> ModelRequest:
     """A request that every backend can answer from its one passage."""
-    question = changes.pop("question", "When does the nightly backup start?")
-    passages = changes.pop("passages", (PASSAGE,))
-    shown = "\n\n".join(f"[[{passage.cite}]]\n{passage.text}" for passage in passages)
-    values: dict[str, Any] = {
-        "item_id": 1,
-        "model": model,
-        "system": "Answer from the passages.",
-        "prompt": f"{question}\n\n{shown}\n",
-        "question": question,
-        "passages": passages,
-    }
-    return ModelRequest(**(values | changes))
+    return request(model, **changes)
 
 
 def in_seconds(seconds: float) -> float:
@@ -66,6 +35,12 @@ def simulator_process() -> Iterator[Simulator]:
 def simulator(simulator_process: Simulator) -> Simulator:
     simulator_process.reset()
     return simulator_process
+
+
+@pytest.fixture(scope="session")
+def mlx_simulator_process() -> Iterator[Simulator]:
+    with running(slots=8, flavour="mlx") as simulator:
+        yield simulator
 
 
 @pytest.fixture(scope="session")

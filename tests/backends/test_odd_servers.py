@@ -101,7 +101,7 @@ async def test_a_server_that_never_answers(kind: BackendName) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_server_that_sends_without_end(kind: BackendName, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("backends.transport.BODY_LIMIT", 1024)
+    monkeypatch.setattr("backends.following.BODY_LIMIT", 1024)
     endless = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + b"x" * 100_000
     _, error = await ask(kind, always(endless))
     assert error.error_type is ErrorType.MALFORMED

@@ -124,12 +124,25 @@ async def test_a_declared_model_that_is_there(tmp_path: Path, simulator: Simulat
     assert (await registry.choose(settings(tmp_path, declared), "openai"))[0] == declared
 
 
-@pytest.mark.parametrize("kind", [BackendName.GEMINI, BackendName.ANTHROPIC, BackendName.COMMAND])
-async def test_what_is_not_built_says_so(tmp_path: Path, kind: BackendName) -> None:
-    with pytest.raises(SettingsError, match="not built yet"):
+@pytest.mark.parametrize(
+    "kind", [BackendName.GEMINI, BackendName.ANTHROPIC, BackendName.COMMAND, BackendName.POLL]
+)
+async def test_what_is_only_used_when_it_is_declared(tmp_path: Path, kind: BackendName) -> None:
+    with pytest.raises(
+        BackendUnavailable, match=rf"No {kind} server can be used: none is declared\. .*endpoints"
+    ):
         await registry.choose(settings(tmp_path), kind)
-    with pytest.raises(SettingsError, match="not built yet"):
-        registry.make(Endpoint(backend=kind, url="https://example.org"))
+
+
+def test_every_name_has_its_module() -> None:
+    assert set(registry.BUILT) == set(BackendName)
+
+
+def test_providers_know_where_they_are() -> None:
+    for kind in (BackendName.ANTHROPIC, BackendName.GEMINI):
+        endpoint = Endpoint.model_validate({"backend": kind})
+        assert endpoint.url.startswith("https://")
+        assert registry.make(endpoint).url == endpoint.url
 
 
 async def test_an_unknown_kind(tmp_path: Path) -> None:

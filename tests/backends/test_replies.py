@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backends import replies
+from backends import failures, replies
 from models.enums import ErrorType
 
 DOCS = Path(__file__).parents[2] / "docs" / "backends.md"
@@ -25,11 +25,11 @@ def test_the_documented_table_is_the_code() -> None:
     for status, italic, name in rows:
         assert bool(italic) is not ErrorType(name).charged, status
     by_number = {int(status): kind for status, kind in documented.items() if status.isdigit()}
-    assert by_number == replies.STATUS_ERRORS
-    assert all(replies.classify(status, "") is kind for status, kind in by_number.items())
-    assert documented["other 1xx, 2xx, 3xx"] is replies.classify(302, "") is replies.classify(204, "")
-    assert documented["other 4xx"] is replies.classify(418, "")
-    assert documented["other 5xx"] is replies.classify(511, "")
+    assert by_number == failures.STATUS_ERRORS
+    assert all(failures.classify(status, "") is kind for status, kind in by_number.items())
+    assert documented["other 1xx, 2xx, 3xx"] is failures.classify(302, "") is failures.classify(204, "")
+    assert documented["other 4xx"] is failures.classify(418, "")
+    assert documented["other 5xx"] is failures.classify(511, "")
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_the_documented_table_is_the_code() -> None:
 )
 def test_the_sentence_says_it_more_exactly(status: int, body: str | bytes, kind: ErrorType) -> None:
     raw = body.encode() if isinstance(body, str) else body
-    assert replies.classify(status, replies.error_text(raw)) is kind
+    assert failures.classify(status, failures.error_text(raw)) is kind
 
 
 @pytest.mark.parametrize(
@@ -99,42 +99,42 @@ def test_the_sentence_says_it_more_exactly(status: int, body: str | bytes, kind:
     ],
 )
 def test_error_bodies(body: bytes, said: str) -> None:
-    assert replies.error_text(body) == said
+    assert failures.error_text(body) == said
 
 
 @given(st.binary(max_size=2000))
 def test_any_body_gives_a_short_printable_line(body: bytes) -> None:
-    text = replies.error_text(body)
+    text = failures.error_text(body)
     assert len(text) <= replies.SNIPPET
     assert text.isprintable()
 
 
 @given(st.integers(100, 599), st.text(max_size=200))
 def test_any_status_has_a_type(status: int, text: str) -> None:
-    assert isinstance(replies.classify(status, text), ErrorType)
+    assert isinstance(failures.classify(status, text), ErrorType)
 
 
 @given(st.floats(0, 1e6))
 def test_retry_after_in_seconds(seconds: float) -> None:
-    assert replies.retry_after(str(seconds)) == seconds
+    assert failures.retry_after(str(seconds)) == seconds
 
 
 @given(st.integers(-1000, 100_000))
 def test_retry_after_as_a_date(seconds: int) -> None:
     now = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
     date = format_datetime(now + timedelta(seconds=seconds), usegmt=True)
-    assert replies.retry_after(date, now) == max(0, seconds)
+    assert failures.retry_after(date, now) == max(0, seconds)
 
 
 @given(st.text(max_size=40))
 def test_retry_after_is_never_unusable(value: str) -> None:
-    seconds = replies.retry_after(value)
+    seconds = failures.retry_after(value)
     assert seconds is None or (seconds >= 0 and math.isfinite(seconds))
 
 
 @pytest.mark.parametrize("value", [None, "", "soon", "nan", "inf", "1e999"])
 def test_retry_after_that_says_nothing(value: str | None) -> None:
-    assert replies.retry_after(value) is None
+    assert failures.retry_after(value) is None
 
 
 @pytest.mark.parametrize(

@@ -53,9 +53,8 @@ def recorder() -> Iterator[tuple[str, list[bytes]]]:
     """A server that keeps the bodies it was sent and answers as the simulator does."""
     bodies: list[bytes] = []
     message = {"role": "assistant", "content": '{"answer": "yes"}'}
-    page = orjson.dumps(
-        {"model": "bench", "choices": [{"message": message, "finish_reason": "stop"}], "usage": {}}
-    )
+    event = {"model": "bench", "choices": [{"delta": message, "finish_reason": "stop"}], "usage": {}}
+    page = b"data: " + orjson.dumps(event) + b"\n\ndata: [DONE]\n\n"
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -63,7 +62,7 @@ def recorder() -> Iterator[tuple[str, list[bytes]]]:
         def do_POST(self) -> None:
             bodies.append(self.rfile.read(int(self.headers["content-length"])))
             self.send_response(200)
-            self.send_header("content-type", "application/json")
+            self.send_header("content-type", "text/event-stream")
             self.send_header("content-length", str(len(page)))
             self.end_headers()
             self.wfile.write(page)

@@ -1,0 +1,110 @@
+"""Reading a body while it comes: how long each wait may be, how large it may get, and when it is at its end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Protocol
+
+import httpx
+
+from backends.streams import Event, Reader
+from models.calls import ModelCallError
+from models.enums import ErrorType, TimeoutKind
+
+BODY_LIMIT = 16 * 1024 * 1024
+"""Bytes of one reply; more is no answer but a server gone wrong."""
+
+AFTER_END_SECONDS = 1.0
+"""How long a server may take to end a body whose answer is complete; then the answer counts all the same."""
+
+
+def check_size(size: int, url: str) -> None:
+    """Raises ModelCallError(MALFORMED) for more than BODY_LIMIT."""
+    if size > BODY_LIMIT:
+        raise ModelCallError(
+            ErrorType.MALFORMED, f"{url} sent more than {BODY_LIMIT >> 20} MiB for one answer."
+        )
+
+
+class Reading(Protocol):
+    """Who is told the events of a streamed body."""
+
+    @property
+    def done(self) -> bool:
+        """Nothing that matters can follow."""
+        ...
+
+    def feed(self, event: Event) -> bool:
+        """Was it a sign of the model at work (a token), not only of the server? Raises ModelCallError."""
+        ...
+
+
+class Watch:
+    """The waits of one call: which one is on, how long it may take, and within all of them the one deadline."""
+
+    __slots__ = ("_bound", "_deadline", "kind", "seconds")
+
+    def __init__(self, bound: asyncio.Timeout, deadline: float) -> None:
+        self._bound = bound
+        self._deadline = deadline
+        self.kind = TimeoutKind.TOTAL
+        self.seconds = 0.0
+
+    def wait(self, kind: TimeoutKind, seconds: float, now: float) -> None:
+        """From now on this may take so long."""
+        until = now + seconds
+        self.kind, self.seconds = (kind, seconds) if until < self._deadline else (TimeoutKind.TOTAL, 0.0)
+        self._bound.reschedule(min(until, self._deadline))
+
+    def over(self) -> None:
+        """What follows is waited for by somebody else."""
+        self._bound.reschedule(None)
+
+
+class Following:
+    """Reads one streamed body to its end."""
+
+    def __init__(self, url: str, watch: Watch, reading: Reading, reader: Reader, stall: float) -> None:
+        self._url = url
+        self._watch = watch
+        self._reading = reading
+        self._reader = reader
+        self._stall = stall
+
+    async def run(self, begins: bytes, stream: AsyncIterator[bytes]) -> float | None:
+        """Gives when the first token was there, on the loop's clock; None if none was."""
+        clock = asyncio.get_running_loop().time
+        reading, reader = self._reading, self._reader
+        first: float | None = None
+        size, chunk = 0, begins
+        while True:
+            size += len(chunk)
+            check_size(size, self._url)
+            # Not any(...) over a generator: each event must be fed.
+            if True in [reading.feed(event) for event in reader.feed(chunk)]:
+                now = clock()
+                first = now if first is None else first
+                self._watch.wait(TimeoutKind.STALL, self._stall, now)
+            if reading.done:
+                self._watch.over()
+                await self._rest(stream)
+                return first
+            following = await anext(stream, None)
+            if following is None:
+                break
+            chunk = following
+        if True in [reading.feed(event) for event in reader.end()] and first is None:
+            first = clock()
+        return first
+
+    async def _rest(self, stream: AsyncIterator[bytes]) -> None:
+        """To the body's end, so that the connection can be used again; what a server adds to an answer is nothing."""
+        size = 0
+        try:
+            async with asyncio.timeout(AFTER_END_SECONDS):
+                async for chunk in stream:
+                    size += len(chunk)
+                    check_size(size, self._url)
+        except (TimeoutError, httpx.HTTPError):
+            pass  # the answer is complete; the connection is not used again

@@ -1,0 +1,127 @@
+"""Streamed bodies, piece by piece: lines of JSON (Ollama) and server-sent events (everybody else).
+
+However the network cuts the bytes, the same events come out. Lines end where the standards say, not where
+str.splitlines would: a U+2028 inside JSON is no end of a line.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple, Protocol
+
+_ENDS = re.compile(rb"\r\n|\n|\r")
+_BOM = b"\xef\xbb\xbf"
+
+
+class Event(NamedTuple):
+    name: str  # of an SSE event that has one, else ""
+    data: bytes
+
+
+class Reader(Protocol):
+    """Turns a body into events. A last one that the server did not finish counts: whoever reads it sees what it is."""
+
+    def feed(self, chunk: bytes) -> list[Event]: ...
+    def end(self) -> list[Event]: ...
+
+
+class _Lines:
+    """Bytes to whole lines without their ends: \\n and \\r\\n, and with `returns` a lone \\r too."""
+
+    def __init__(self, *, returns: bool) -> None:
+        self._returns = returns
+        self._parts: list[
+            bytes
+        ] = []  # of a line that has not ended; joined once, or a long one costs its square
+        self._skip = False  # the last chunk ended with \r: a \n that comes first belongs to it
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        if self._skip and chunk:
+            self._skip = False
+            if chunk[:1] == b"\n":
+                chunk = chunk[1:]
+        if not self._returns or b"\r" not in chunk:
+            if b"\n" not in chunk:
+                self._parts.append(chunk)
+                return []
+            lines = chunk.split(b"\n")
+        else:
+            lines = _ENDS.split(chunk)
+            self._skip = chunk.endswith(b"\r")
+            if len(lines) == 1:
+                self._parts.append(chunk)
+                return []
+        if self._parts:
+            lines[0] = b"".join(self._parts) + lines[0]
+        self._parts = [lines.pop()]
+        return lines
+
+    def end(self) -> bytes:
+        rest, self._parts = b"".join(self._parts), []
+        return rest
+
+
+class NDJSON:
+    """One JSON value a line. Blank lines are skipped."""
+
+    def __init__(self) -> None:
+        self._lines = _Lines(returns=False)
+
+    def feed(self, chunk: bytes) -> list[Event]:
+        return [Event("", text) for line in self._lines.feed(chunk) if (text := line.strip())]
+
+    def end(self) -> list[Event]:
+        rest = self._lines.end().strip()
+        return [Event("", rest)] if rest else []
+
+
+class SSE:
+    """Server-sent events (WHATWG HTML, 9.2): data lines joined, comments and other fields skipped."""
+
+    def __init__(self) -> None:
+        self._lines = _Lines(returns=True)
+        self._first = True
+        self._name = ""
+        self._data: list[bytes] = []
+
+    def feed(self, chunk: bytes) -> list[Event]:
+        events: list[Event] = []
+        for line in self._lines.feed(chunk):
+            self._line(line, events)
+        return events
+
+    def end(self) -> list[Event]:
+        events: list[Event] = []
+        if rest := self._lines.end():
+            self._line(rest, events)
+        self._line(b"", events)
+        return events
+
+    def _line(self, line: bytes, events: list[Event]) -> None:
+        if self._first:
+            self._first = False
+            line = line.removeprefix(_BOM)
+        if not line:
+            if self._data:
+                events.append(Event(self._name, b"\n".join(self._data)))
+                self._data = []
+            self._name = ""
+            return
+        field, _, value = line.partition(b":")
+        if field == b"data":
+            self._data.append(value.removeprefix(b" "))
+        elif field == b"event":
+            self._name = value.removeprefix(b" ").decode("utf-8", "replace")
+
+
+def reader_of(content_type: str, begins: bytes) -> Reader | None:
+    """Who reads a body of this type that begins so; None for one that comes as a whole.
+
+    Gateways mislabel streams, so the first bytes may say it too. A JSON object is not taken for lines of JSON.
+    """
+    kind = content_type.partition(";")[0].strip().lower()
+    if kind == "text/event-stream" or begins.removeprefix(_BOM).startswith(
+        (b"data:", b"event:", b": ", b":\n")
+    ):
+        return SSE()
+    return NDJSON() if kind in ("application/x-ndjson", "application/jsonl", "application/ndjson") else None
