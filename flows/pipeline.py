@@ -83,7 +83,9 @@ async def pipeline(
             )
             await asyncio.to_thread(decompose, boards, approve_plans)
             await _execute(str(endpoint.backend), boards, pools)
-            if await asyncio.to_thread(look_again, db, config):  # a part that a model made is another item's work
+            if await asyncio.to_thread(
+                look_again, db, config
+            ):  # a part that a model made is another item's work
                 await _execute(str(endpoint.backend), boards, pools)
             await remember_accepted()
             if config.write_back if write_back is None else write_back:

@@ -52,5 +52,7 @@ async def decision(review_id: int, request: Request, door: TheDoor) -> Response:
     finally:
         await connection.close()
     if given.decision is Decision.REJECT:
-        await asyncio.to_thread(look_again, door.database, door.settings)  # another may do what this one does not
+        await asyncio.to_thread(
+            look_again, door.database, door.settings
+        )  # another may do what this one does not
     return json(asdict(done))

@@ -107,7 +107,9 @@ def penstock(
     monkeypatch.setenv("PENSTOCK_PREFECT_PORT", "0")
     monkeypatch.setenv("PENSTOCK_BACKEND", "extractive")
     monkeypatch.setenv("PENSTOCK_RETRY_DELAY", "0")
-    monkeypatch.setenv("PENSTOCK_DUPLICATE_DAYS", "0")  # the database is shared, and tests write the same items
+    monkeypatch.setenv(
+        "PENSTOCK_DUPLICATE_DAYS", "0"
+    )  # the database is shared, and tests write the same items
     monkeypatch.setenv("COLUMNS", "160")
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)

@@ -135,7 +135,10 @@ def test_every_checkbox_is_an_item_or_accounted_for(
     assert not found & accounted
     # A deep line that follows a blank line or a heading outside a list is code to Markdown: nothing else is left out.
     reasons = dict(board.not_items)
-    assert all(reasons[line] == "code" and lines[line - 1].startswith(("    ", "\t")) for line in set(expected) - found)
+    assert all(
+        reasons[line] == "code" and lines[line - 1].startswith(("    ", "\t"))
+        for line in set(expected) - found
+    )
 
 
 @given(st.text(max_size=60))

@@ -14,8 +14,8 @@ import pytest
 
 from models.errors import SourceError
 from sources import parse
+from sources.marks import rewrite
 from sql.connection import Database
-from tasks import write_back as module
 from tasks.ingest import ingest_board
 from tasks.write_back import WriteBack, write_back
 
@@ -141,14 +141,13 @@ def test_a_change_in_the_last_moment_wins(
 ) -> None:
     settle(connection, "Three")
     edited = BOARD.replace("Four", "Five").encode()
-    rewrite = module.rewrite
 
     def slow(*arguments: Any) -> Any:
         made = rewrite(*arguments)
         board.write_bytes(edited)  # an editor saves meanwhile
         return made
 
-    monkeypatch.setattr(module, "rewrite", slow)
+    monkeypatch.setattr("tasks.write_back.rewrite", slow)
     with pytest.raises(SourceError, match="somebody changed it"):
         write(connection, board)
     assert board.read_bytes() == edited
@@ -186,7 +185,7 @@ def test_a_full_disk_leaves_the_file_as_it_was(
     def full(handle: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(module.os, "fsync", full)
+    monkeypatch.setattr("tasks.write_back.os.fsync", full)
     with pytest.raises(SourceError, match=r"could not be written: No space left on device\. It is as it was"):
         write(connection, board)
     assert board.read_bytes() == BOARD.encode()
