@@ -216,7 +216,13 @@ class PollBackend:
     async def _call(self, call: Call, values: Mapping[str, Any], deadline: float) -> Reply:
         url = _FIELD.sub(lambda found: quote(_plain(values.get(found[1], "")), safe=""), call.url)
         if call.url == RESULT:  # a whole URL, or one relative to ours, as pages have them
-            url = urljoin(self.url + "/", str(values["result"]))
+            try:
+                url = urljoin(self.url + "/", str(values["result"]))
+            except ValueError:
+                raise ModelCallError(
+                    ErrorType.SERVER_ERROR,
+                    f"{self.url} names a result at {one_line(str(values['result']))}: no URL.",
+                ) from None
         elif "://" not in url:
             url = self.url + ("" if url.startswith(("/", "?")) else "/") + url
         bare = self._is_elsewhere(url)
