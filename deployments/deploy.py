@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import flows
+from deployments.pools import plugged_backends
 from models.errors import OrchestratorError, SettingsError
 from models.settings import Settings
 
@@ -84,9 +85,23 @@ def declared(settings: Settings, path: Path | None = None) -> list[Declared]:
     values = {"PENSTOCK_NIGHTLY_CRON": settings.nightly_cron, "PENSTOCK_TIMEZONE": settings.timezone}
     try:
         content = yaml.safe_load(found.read_text(encoding="utf-8"))
-        return [_read(entry, values) for entry in content["deployments"]]
+        deployments = [_read(entry, values) for entry in content["deployments"]]
     except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
         raise SettingsError(f"{found} is no list of deployments: {error!s}. Correct it.") from None
+    return deployments + [_drain(backend) for backend in plugged_backends(settings)]
+
+
+def _drain(backend: str) -> Declared:
+    """As those of prefect.yaml, for a backend that a plug-in adds."""
+    return Declared(
+        name=backend,
+        module="flows.execute",
+        function="execute",
+        pool=backend,
+        description=f"Drain the ready items on {backend}, a plug-in.",
+        tags=("penstock", "drain"),
+        parameters={"backend": backend},
+    )
 
 
 def _read(entry: Mapping[str, Any], values: Mapping[str, str]) -> Declared:

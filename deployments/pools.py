@@ -13,7 +13,7 @@ from models.settings import Settings
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
 
-__all__ = ["CPU", "POOL_TYPE", "Pool", "ensure_pools", "pools"]
+__all__ = ["CPU", "POOL_TYPE", "Pool", "ensure_pools", "plugged_backends", "pools"]
 
 CPU = "cpu"
 POOL_TYPE = "process"
@@ -30,10 +30,16 @@ def pools(settings: Settings) -> list[Pool]:
     """All pools, with their limits from the settings: cpu by the cores, a backend by its endpoints."""
     cores = settings.cpu_limit or os.cpu_count() or 1
     found = [Pool(CPU, cores, "Ingest, decompose, validate, review, documents: what computes here.")]
-    for backend in BackendName:
+    for backend in (*BackendName, *plugged_backends(settings)):
         about = f"Drains of {backend}. The limit is the outer cap; a lease in the database is the strict one."
-        found.append(Pool(backend.value, settings.pool_limit(backend), about))
+        found.append(Pool(str(backend), settings.pool_limit(backend), about))
     return found
+
+
+def plugged_backends(settings: Settings) -> list[str]:
+    """Backends of plug-ins that an endpoint is declared for."""
+    declared = dict.fromkeys(endpoint.backend for endpoint in settings.endpoints)
+    return [name for name in declared if name not in list(BackendName)]
 
 
 async def ensure_pools(client: PrefectClient, wanted: list[Pool]) -> list[str]:

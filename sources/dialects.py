@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
 from types import ModuleType
@@ -30,6 +30,7 @@ from sources import (
     todo_txt,
 )
 from sources.document import Document, read_document
+from sources.plugged import plugged
 from sources.reading import DEFAULT_MAX_BYTES, decode
 from sources.walk import Outline, drop_lost
 
@@ -76,6 +77,12 @@ DIALECTS: dict[str, Dialect] = {
 }
 
 
+def dialects() -> Mapping[str, Dialect]:
+    """Those that Penstock has, then those of plug-ins. Raises SettingsError for a plug-in that can't be used."""
+    others = plugged(DIALECTS)
+    return DIALECTS if not others else DIALECTS | {each[0]: Dialect(*each) for each in others}
+
+
 def parse(
     data: bytes, source: str, dialect: str | None = None, max_bytes: int = DEFAULT_MAX_BYTES
 ) -> ParsedBoard:
@@ -84,8 +91,9 @@ def parse(
     The dialect with the highest score reads it, unless `dialect` names one. Never fails on content; raises
     SourceError for binary data, for more than `max_bytes` bytes and for an unknown dialect.
     """
-    if dialect is not None and dialect not in DIALECTS and dialect != DOCUMENT:
-        raise SourceError(f"unknown dialect {dialect!r}. Use one of {', '.join((*DIALECTS, DOCUMENT))}.")
+    known = dialects()
+    if dialect is not None and dialect not in known and dialect != DOCUMENT:
+        raise SourceError(f"unknown dialect {dialect!r}. Use one of {', '.join((*known, DOCUMENT))}.")
     decoded = decode(data, source, max_bytes)
     board = ParsedBoard(
         source=source,
@@ -101,7 +109,7 @@ def parse(
         return board
     document = read_document(decoded.text, PurePath(source).name)
     if dialect != DOCUMENT:
-        chosen = DIALECTS[dialect] if dialect else _best(document)
+        chosen = known[dialect] if dialect else _best(document, known)
         outline = chosen.parse(document)
         if "???" in decoded.text:
             drop_lost(outline)
@@ -119,8 +127,8 @@ def parse(
     return board
 
 
-def _best(document: Document) -> Dialect:
+def _best(document: Document, known: Mapping[str, Dialect]) -> Dialect:
     """The dialect with the highest score; plain task lists where none knows the text."""
-    scores = {name: dialect.score(document) for name, dialect in DIALECTS.items()}
+    scores = {name: dialect.score(document) for name, dialect in known.items()}
     name = max(scores, key=lambda name: scores[name])
-    return DIALECTS[name if scores[name] > 0 else gfm.NAME]
+    return known[name if scores[name] > 0 else gfm.NAME]
