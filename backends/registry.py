@@ -71,6 +71,23 @@ def extractive_endpoint() -> Endpoint:
     return Endpoint(backend=BackendName.EXTRACTIVE, url=extractive.URL, model=extractive.MODEL)
 
 
+async def survey(settings: Settings) -> list[tuple[Endpoint, Probe]]:
+    """As `find` for all kinds, for people: an endpoint that can't be used as written says so as its probe."""
+    found: list[tuple[Endpoint, Probe]] = []
+    usable = []
+    for endpoint in settings.endpoints:
+        try:
+            await make(endpoint).close()
+        except SettingsError as error:
+            found.append((endpoint, Probe(reachable=False, detail=str(error))))
+        else:
+            usable.append(endpoint)
+    taken = settings.model_copy(update={"endpoints": usable})
+    asked = await find(taken)
+    unusable = {endpoint.url.rstrip("/") for endpoint, _ in found}
+    return found + [(e, probe) for e, probe in asked if e in usable or e.url not in unusable]
+
+
 async def find(settings: Settings, wanted: str = "auto") -> list[tuple[Endpoint, Probe]]:
     """Ask every endpoint that a run could take how it is, all at once: declared ones first, then the usual
     ports.

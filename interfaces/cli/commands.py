@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from interfaces.cli import (
+    backends,
     boards,
     db,
     docs,
@@ -37,7 +38,7 @@ def register(app: typer.Typer) -> None:
     app.command("up")(services.up)
     app.command("down")(services.down)
     app.command("status")(services.status)
-    app.command("backends")(services.backends)
+    app.command("backends")(backends.backends)
     app.add_typer(db.app, name="db")
     passing = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
     app.command("simulate", context_settings=passing)(simulate.simulate)

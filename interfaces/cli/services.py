@@ -1,4 +1,4 @@
-"""`penstock up`, `down`, `status`, `backends`: what runs, and what model servers are there."""
+"""`penstock up`, `down`, `status`: what runs."""
 
 from __future__ import annotations
 
@@ -46,43 +46,3 @@ def status(json: Json = False) -> None:
         sys.stdout.write(orjson.dumps(found.as_json(), option=orjson.OPT_INDENT_2).decode() + "\n")
         return
     console().print(status_view(found))
-
-
-def backends(json: Json = False) -> None:
-    """List the model servers that answer, and which one `auto` takes."""
-    import asyncio
-    import dataclasses
-
-    import orjson
-    from rich.table import Table
-    from rich.text import Text
-
-    from backends.registry import choose, find
-    from interfaces.cli.render import clean, console
-    from models.calls import Probe
-    from models.settings import settings
-
-    config = settings()
-
-    async def look() -> tuple[list[tuple[str, str, Probe]], str]:
-        found = await find(config)
-        chosen, _ = await choose(config, "auto")
-        return [(str(one.backend), one.url, probe) for one, probe in found], f"{chosen.backend} {chosen.url}"
-
-    rows, chosen = asyncio.run(look())
-    if json:
-        data = {
-            "endpoints": [
-                {"backend": name, "url": url, "probe": dataclasses.asdict(probe)} for name, url, probe in rows
-            ],
-            "auto": chosen,
-        }
-        sys.stdout.write(orjson.dumps(data, option=orjson.OPT_INDENT_2).decode() + "\n")
-        return
-    table = Table(show_edge=False, pad_edge=False)
-    for name in ("Backend", "URL", "What it says"):
-        table.add_column(name, overflow="fold")
-    for name, url, probe in rows:
-        table.add_row(name, Text(clean(url)), Text(clean(probe.detail)))
-    console().print(table)
-    console().print(f"`auto` takes {chosen}", markup=False)
