@@ -392,7 +392,7 @@ class Walk:
         """Code and quotes below an item are part of what it says, comments are about it."""
         if (
             reason is not None
-            and (match := _ITEM.match(raw.strip(" \t>")))
+            and (match := _ITEM.match(raw.strip().lstrip("> \t")))
             and self._status(match) is not None
         ):
             self.outline.not_items.append(NotItem(number, reason))

@@ -364,3 +364,15 @@ def test_json_has_what_the_command_prints() -> None:
     assert set(printed) == {"source", "dialect", "encoding", "items", "counts", "findings", "not_items"}
     assert set(printed["items"][0]) == {"line", "depth", "id", "kind", "title", "status", "parent_line"}
     assert printed["counts"]["total"] == 10
+
+
+def test_an_issue_number_at_the_start_is_an_id_where_one_item_has_it() -> None:
+    text = "- [ ] #1 login\n- [ ] #2: reset (after #1)\n- [ ] [#7](https://x/7) docs\n- [ ] #7 tests\n- [ ] #3\n"
+    items = parse(text.encode(), "x.md").items
+    assert [(item.ext_id, item.title, item.needs) for item in items] == [
+        ("#1", "login", []),
+        ("#2", "reset (after #1)", ["#1"]),
+        (None, "[#7](https://x/7) docs", []),
+        (None, "#7 tests", []),
+        (None, "#3", []),
+    ]
