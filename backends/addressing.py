@@ -13,6 +13,9 @@ import orjson
 from models.endpoint import Endpoint
 from models.errors import SettingsError
 
+SHORTEST_SECRET = 8
+"""Striking out shorter ones would strike words."""
+
 
 def checked_url(endpoint: Endpoint) -> str:
     """The endpoint's URL without a trailing slash. Raises SettingsError on one that can't be used or holds
@@ -67,6 +70,12 @@ def headers_of(endpoint: Endpoint, key_header: str, given: Mapping[str, str]) ->
             )
         found[name] = value
     return found
+
+
+def secrets_of(endpoint: Endpoint) -> tuple[bytes, ...]:
+    """What must never be shown: the key, and the values of headers, but for those too short to be a secret."""
+    values = [endpoint.key(), *(value.get_secret_value() for value in endpoint.headers.values())]
+    return tuple(value.encode() for value in values if len(value) >= SHORTEST_SECRET)
 
 
 def encoded(payload: Any) -> bytes:

@@ -202,12 +202,9 @@ def failure(
     asked: str,
     *,
     words: Words | None = None,
-    secret: str = "",
 ) -> ModelCallError:
-    """The error for a reply whose status is not 200. `asked` names the model; `secret` is struck out."""
+    """The error for a reply whose status is not 200. `asked` names the model."""
     text, page = error_text(body), _json(body)
-    if secret:
-        text = text.replace(secret, "***")
     kind = classify(status, text, page, words)
     said = f"{url} answered {status}" + (f": {text}" if text else " with an empty body")
     if 300 <= status < 400:
@@ -223,13 +220,9 @@ def failure(
     )
 
 
-def failure_inside(
-    url: str, page: dict[str, Any], *, words: Words | None = None, secret: str = ""
-) -> ModelCallError:
+def failure_inside(url: str, page: dict[str, Any], *, words: Words | None = None) -> ModelCallError:
     """The error for a page that says that it is one, though the status was 200: in a stream it can't be another."""
     text = error_text(orjson.dumps(page))
-    if secret:
-        text = text.replace(secret, "***")
     code = _error_object(page).get("code")
     status = code if isinstance(code, int) and 400 <= code <= 599 else 500
     kind = classify(status, text, page, words)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Protocol
 
 import httpx
@@ -65,12 +65,21 @@ class Watch:
 class Following:
     """Reads one streamed body to its end."""
 
-    def __init__(self, url: str, watch: Watch, reading: Reading, reader: Reader, stall: float) -> None:
+    def __init__(
+        self,
+        url: str,
+        watch: Watch,
+        reading: Reading,
+        reader: Reader,
+        stall: float,
+        strike: Callable[[bytes], bytes] | None = None,
+    ) -> None:
         self._url = url
         self._watch = watch
         self._reading = reading
         self._reader = reader
         self._stall = stall
+        self._strike = strike
 
     async def run(self, begins: bytes, stream: AsyncIterator[bytes]) -> float | None:
         """Gives when the first token was there, on the loop's clock; None if none was."""
@@ -81,8 +90,7 @@ class Following:
         while True:
             size += len(chunk)
             check_size(size, self._url)
-            # Not any(...) over a generator: each event must be fed.
-            if True in [reading.feed(event) for event in reader.feed(chunk)]:
+            if self._feed(reader.feed(chunk)):
                 now = clock()
                 first = now if first is None else first
                 self._watch.wait(TimeoutKind.STALL, self._stall, now)
@@ -94,9 +102,15 @@ class Following:
             if following is None:
                 break
             chunk = following
-        if True in [reading.feed(event) for event in reader.end()] and first is None:
+        if self._feed(reader.end()) and first is None:
             first = clock()
         return first
+
+    def _feed(self, events: list[Event]) -> bool:
+        """Was there a token in one of them? Each is fed, whatever the others were."""
+        if self._strike is not None:
+            events = [Event(name, self._strike(data)) for name, data in events]
+        return True in [self._reading.feed(event) for event in events]
 
     async def _rest(self, stream: AsyncIterator[bytes]) -> None:
         """To the body's end, so that the connection can be used again; what a server adds to an answer is nothing."""

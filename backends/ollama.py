@@ -92,7 +92,7 @@ class OllamaBackend(Served):
         if reply.status != 200:
             raise self._http.failure(reply, model)
         page = replies.json_object(reply.body, self.url)
-        if (error := replies.error_of(page, self.url, self.WORDS, self._http.secret)) is not None:
+        if (error := replies.error_of(page, self.url, self.WORDS)) is not None:
             raise error
         if page.get("done") is not True:
             raise ModelCallError(

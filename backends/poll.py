@@ -151,7 +151,7 @@ class PollBackend:
             "model": request.model,
             "max_tokens": request.max_tokens,
             "temperature": request.temperature,
-            "api_key": self._http.secret,
+            "api_key": self._endpoint.key(),
         }
         if request.images:
             values |= {"image": request.images[0], "image_type": request.images[0].media_type}
@@ -257,9 +257,9 @@ class PollBackend:
         )
         raise ModelCallError(kind, f"{self.url} says that the job failed: {said}")
 
-    def _cleaned(self, body: bytes) -> str:
-        text = body.decode("utf-8", "replace")
-        return one_line(text.replace(self._http.secret, "***") if self._http.secret else text)
+    @staticmethod
+    def _cleaned(body: bytes) -> str:
+        return one_line(body.decode("utf-8", "replace"))
 
     # --- probing --------------------------------------------------------------------------------------------
 

@@ -42,12 +42,12 @@ def json_object(body: bytes, url: str) -> dict[str, Any]:
     return data
 
 
-def error_of(page: dict[str, Any], url: str, words: Words, secret: str) -> ModelCallError | None:
+def error_of(page: dict[str, Any], url: str, words: Words) -> ModelCallError | None:
     """The error that a page of a 200 is, if it is one."""
     if (page.get("error") and not (page.get("choices") or page.get("message"))) or page.get(
         "object"
     ) == "error":
-        return failure_inside(url, page, words=words, secret=secret)
+        return failure_inside(url, page, words=words)
     return None
 
 

@@ -155,7 +155,7 @@ class Served(ABC):
 
     def hear(self, page: dict[str, Any], heard: Heard) -> bool:
         """Add a page. Was there a token in it? Raises ModelCallError for one that is an error."""
-        if (error := replies.error_of(page, self.url, self.WORDS, self._http.secret)) is not None:
+        if (error := replies.error_of(page, self.url, self.WORDS)) is not None:
             raise error
         return self._page(page, heard)
 

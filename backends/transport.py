@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import Any
 import httpx
 import orjson
 
-from backends.addressing import checked_url, encoded, headers_of
+from backends.addressing import checked_url, encoded, headers_of, secrets_of
 from backends.failures import Words, failure, one_line
 from backends.following import Following, Reading, Watch, check_size
 from backends.streams import reader_of
@@ -22,6 +23,9 @@ from models.enums import ErrorType, TimeoutKind
 KEEP_ALIVE_SECONDS = 4.0
 """Idle connections are dropped before llama-server and uvicorn drop them (5 s), or a call lands on a dead
 one."""
+
+# What servers send is logged by httpcore at this level, our keys too where a server says them back.
+logging.getLogger("httpcore").setLevel(logging.INFO)
 
 SIMULATOR_HEADER = "x-penstock-simulator"
 
@@ -84,7 +88,7 @@ class Transport:
     ) -> None:
         self.url = checked_url(endpoint)
         self.words: Words = words or {}
-        self.secret = endpoint.key()
+        self._secrets = secrets_of(endpoint)
         self._endpoint = endpoint
         self._headers = headers_of(endpoint, key_header, headers or {})
         self._secure = self.url.startswith("https:")
@@ -150,9 +154,7 @@ class Transport:
 
     def failure(self, reply: Reply, asked: str) -> ModelCallError:
         """The error for a reply whose status is not 200. `asked` names the model."""
-        return failure(
-            self.url, reply.status, reply.headers, reply.body, asked, words=self.words, secret=self.secret
-        )
+        return failure(self.url, reply.status, reply.headers, reply.body, asked, words=self.words)
 
     async def close(self) -> None:
         self._closed = True
@@ -251,8 +253,20 @@ class Transport:
         return ModelCallError(ErrorType.TIMEOUT, f"{self.url} {said}.", timeout=kind)
 
     def _reason(self, error: Exception) -> str:
-        said = one_line(str(error)) or type(error).__name__
-        return said.replace(self.secret, "***") if self.secret else said
+        said = self._struck(str(error).encode("utf-8", "replace")).decode()
+        return one_line(said) or type(error).__name__
+
+    def _struck(self, data: bytes) -> bytes:
+        """Without our keys, which a server may say back to us; nothing behind this place can show them then."""
+        for secret in self._secrets:
+            if secret in data:
+                data = data.replace(secret, b"***")
+        return data
+
+    def _struck_headers(self, headers: httpx.Headers) -> httpx.Headers:
+        if not any(secret in value for secret in self._secrets for _, value in headers.raw):
+            return headers
+        return httpx.Headers([(name, self._struck(value)) for name, value in headers.raw])
 
     async def _exchange(
         self,
@@ -278,10 +292,18 @@ class Transport:
                 and response.status_code == 200
                 and (reader := reader_of(response.headers.get("content-type", ""), begins)) is not None
             ):
-                following = Following(self.url, watch, reading, reader, self._endpoint.stall_timeout)
+                following = Following(
+                    self.url,
+                    watch,
+                    reading,
+                    reader,
+                    self._endpoint.stall_timeout,
+                    self._struck if self._secrets else None,
+                )
                 first = await following.run(begins, stream)
                 waited = None if first is None else first - started
-                return Reply(200, response.headers, b"", clock() - started, True, waited)
+                headers = self._struck_headers(response.headers)
+                return Reply(200, headers, b"", clock() - started, True, waited)
             chunks: list[bytes] = []
             size, chunk = 0, begins
             while chunk is not None:
@@ -295,4 +317,9 @@ class Transport:
             if isinstance(stream, AsyncGenerator):  # not left to the garbage collector, which is late
                 await stream.aclose()
             await response.aclose()
-        return Reply(response.status_code, response.headers, b"".join(chunks), clock() - started)
+        return Reply(
+            response.status_code,
+            self._struck_headers(response.headers),
+            self._struck(b"".join(chunks)),
+            clock() - started,
+        )
