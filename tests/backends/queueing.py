@@ -35,6 +35,7 @@ SPEC: dict[str, Any] = {
 @dataclass
 class Queue:
     url: str = ""
+    model: str = ""  # the one that does the jobs, whatever they name
     submitted: int = 0
     polls: int = 0
     bodies: list[bytes] = field(default_factory=list)
@@ -51,7 +52,7 @@ async def queue(simulator_url: str) -> AsyncIterator[Queue]:
 
     async def work(asked: dict[str, Any]) -> dict[str, Any]:
         body = {
-            "model": asked.get("model", "sim:small"),
+            "model": service.model or asked.get("model", "sim:small"),
             "messages": [{"role": "user", "content": asked.get("text", "")}],
             "max_tokens": asked.get("limit", 1000),
         }

@@ -181,7 +181,7 @@ def test_what_is_given_comes_before_what_is_known_of_an_agent() -> None:
     assert spec.error == ["/is_error"]
 
 
-JSONL = {"output": "jsonl", "text": ["/text"], "error": ["/error"], "finish": "/done"}
+JSONL: dict[str, Any] = {"output": "jsonl", "text": ["/text"], "error": ["/error"], "finish": "/done"}
 
 
 @pytest.mark.parametrize(

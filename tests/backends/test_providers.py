@@ -141,7 +141,14 @@ async def test_anthropic_events_that_nobody_knows_are_left_out() -> None:
     started = {"type": "message_start", "message": {"model": "m", "usage": {"input_tokens": 5}}}
     block = {"type": "content_block_delta", "delta": {"type": "text_delta", "text": "Yes."}}
     ended = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 2}}
-    pages = [started, {"type": "ping"}, {"type": "news"}, block, ended, {"type": "message_stop"}]
+    pages: list[dict[str, Any]] = [
+        started,
+        {"type": "ping"},
+        {"type": "news"},
+        block,
+        ended,
+        {"type": "message_stop"},
+    ]
     async with asking("anthropic", sse(*pages)) as (backend, _):
         answer = await outcome(backend)
     assert isinstance(answer, ModelAnswer), answer
