@@ -105,7 +105,7 @@ def parse(
     )
     if not decoded.text.strip():
         message = "the board is empty: there is nothing to do and nothing to remember. Is it the right file?"
-        board.findings.append(Finding("empty_board", Severity.WARNING, 0, message))
+        board.findings.insert(0, Finding("empty_board", Severity.WARNING, 0, message))
         return board
     document = read_document(decoded.text, PurePath(source).name)
     if dialect != DOCUMENT:
