@@ -17,7 +17,8 @@ from models.enums import Declared, Severity
 from sources import gfm
 from sources.document import Document, heading_of
 from sources.leftovers import account
-from sources.naming import lane_of
+from sources.masking import BULLETS, NUMBER
+from sources.naming import CRITERIA, lane_of
 from sources.vocabulary import priority_of, status_of
 from sources.walk import Outline, is_checkbox, mark_status
 
@@ -32,11 +33,6 @@ _WORK = frozenset({
 })  # fmt: skip
 """Fields that only work has; a page of a web site has an id, a title and often a status, too."""
 _FILE = re.compile(r"[A-Za-z]{1,16}-\d{1,6}(?:\.\d{1,4}){0,4} - ")  # task-7.1 - Title-of-it.md
-_CRITERIA = re.compile(
-    r"acceptance|criteria|definition of done|\bdod\b|критери|определение готовности|критері|akzeptanz|kriteri|critère|"
-    r"criterios|critérios|criteri\b|受け入れ|验收|완료 조건",
-    re.IGNORECASE,
-)
 _NEEDS = ("dependencies", "depends_on", "depends-on", "dependson", "blocked_by", "blocked-by", "blockedby")
 _LABELS = {
     "parent_task_id": "parent", "parent": "parent", "assignee": "owner", "assignees": "owner", "owner": "owner",
@@ -48,7 +44,7 @@ _LABELS = {
     "project": "project", "contexts": "context", "ordinal": "ordinal",
 }  # fmt: skip
 _KINDS = {"epic": "epic", "feature": "feature", "story": "story"}
-_CHECKED = re.compile(r"[-*+•\s]*(?:\d{1,9}[.)]\s+)?\[(?P<mark>[^\[\]]{0,24})\]")
+_CHECKED = re.compile(rf"[{re.escape(BULLETS)}\s]*(?:{NUMBER}\s+)?[\[［](?P<mark>[^\[\]［］]{{0,24}})[\]］]")
 _SIMPLE = re.compile(r"(?P<key>[\w-]{1,60})[ \t]*:(?:[ \t]+(?P<value>.*))?$")
 _UNPRINTABLE = re.compile(
     "[^\\t\\n\\x20-\\x7e\\xa0-\\u2027\\u202a-\\ud7ff\\ue000-\\ufefe\\uff00-\\ufffd\\U00010000-\\U0010ffff]"
@@ -70,7 +66,7 @@ def score(document: Document) -> float:
     work = not _WORK.isdisjoint(front)
     known = _status(front.get("status", "")) is not None
     if "id" in front and (
-        "title" in front or _FILE.match(document.name) or (known and _CRITERIA.search(document.text))
+        "title" in front or _FILE.match(document.name) or (known and (work or _has_criteria(document)))
     ):
         return 0.98 if known or work else 0.0
     if "title" in front and known and work and not _other_boxes(document):
@@ -100,6 +96,11 @@ def _status(words: str) -> Declared | None:
     return status_of(words) or lane_of(words)
 
 
+def _has_criteria(document: Document) -> bool:
+    headings = filter(None, map(heading_of, document.live))
+    return any(CRITERIA.within(title[:200]) for _, title in headings)
+
+
 def _front_end(document: Document) -> int:
     """Line of the closing fence of the front matter; 0 without."""
     line = 0
@@ -114,7 +115,7 @@ def _other_boxes(document: Document) -> bool:
     for line in document.live:
         text = line.strip()
         if heading := heading_of(line):
-            criteria = _CRITERIA.search(heading[1][:200]) is not None
+            criteria = CRITERIA.within(heading[1][:200])
         elif not criteria and text and is_checkbox(text):
             return True
     return False
@@ -290,7 +291,7 @@ def _criteria(document: Document, end: int, item: ParsedItem, outline: Outline) 
     for number in range(end + 1, len(document.live) + 1):
         line = document.live[number - 1]
         if heading := heading_of(line):
-            inside = _CRITERIA.search(heading[1][:200]) is not None
+            inside = CRITERIA.within(heading[1][:200])
         elif inside and "[" in line and is_checkbox(line.strip()) and (box := _CHECKED.match(line)):
             status = mark_status(box["mark"], bullet=True)
             if status is not None and not status.is_open:

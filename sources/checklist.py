@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 
+from sources import prd
 from sources.document import Document
 from sources.structure import settle
-from sources.tables import is_work, read_tables, work_items
+from sources.tables import is_work, read_tables, status_column, work_items
 from sources.walk import Grammar, Outline, walk
 
 NAME = "checklist"
@@ -18,7 +19,13 @@ def score(document: Document) -> float:
     """0.6 when a table of the text holds work; a to-do list with a table beside it is read whole that way."""
     if not _TABLE.search(document.text):
         return 0.0
-    return 0.6 if any(map(is_work, read_tables(document))) else 0.0
+    tables = read_tables(document)
+    if not any(map(is_work, tables)):
+        return 0.0
+    # A numbered table of requirements is what a requirements document consists of.
+    return (
+        0.6 if not prd.score(document) or any(status_column(table) is not None for table in tables) else 0.0
+    )
 
 
 def parse(document: Document) -> Outline:

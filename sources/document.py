@@ -11,12 +11,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from models.board import Finding
+from models.enums import Declared
 from sources.masking import Mask
+from sources.words import Names
 
 _KEY = re.compile(r"([\w-]+)\s*:\s*(.*)")
 _HEADING = re.compile(r"(#{1,6})\s+(.*)")
-INVISIBLE = "\ufeff\u200b\u2060"
+INVISIBLE = "\ufeff\u200b\u2060\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+"""No width, and marks of the writing's direction. The joiners U+200C and U+200D are part of words and of signs."""
 _DROPPED = dict.fromkeys(map(ord, INVISIBLE))
+_SEEN = re.compile(f"[{INVISIBLE}]")
 FRONT_MATTER_LINES = 200
 
 
@@ -33,10 +37,11 @@ class Table:
     section: str
     header: list[str]
     rows: list[Row] = field(default_factory=list)
+    signs: dict[str, Declared] = field(default_factory=dict)  # what the file says its signs mean
 
-    def column(self, pattern: re.Pattern[str]) -> int | None:
-        """Index of the first column whose whole header matches."""
-        return next((i for i, name in enumerate(self.header) if pattern.fullmatch(name)), None)
+    def column(self, names: Names) -> int | None:
+        """Index of the first column that is called so."""
+        return next((i for i, name in enumerate(self.header) if names.whole(name)), None)
 
 
 @dataclass(slots=True)
@@ -65,7 +70,7 @@ def heading_of(line: str) -> tuple[int, str] | None:
 
 def visible(line: str) -> str:
     """The line without characters that nobody sees; `sources.marks` counts columns with them again."""
-    return line.translate(_DROPPED) if any(mark in line for mark in INVISIBLE) else line
+    return line.translate(_DROPPED) if not line.isascii() and _SEEN.search(line) else line
 
 
 def read_document(text: str, name: str = "") -> Document:

@@ -13,8 +13,12 @@ from models.board import ParsedItem
 from models.enums import Declared, Severity
 from sources.document import Document, Row, Table, heading_of
 from sources.issues import read_issues
+from sources.masking import BULLETS, NUMBER
 from sources.naming import (
+    ALL_SIGNS,
     ALL_WORDS,
+    CHOICE_SIGNS,
+    CHOICE_WORDS,
     COUNTED_WORDS,
     ISSUE_COLUMN,
     NEXT_STEP,
@@ -24,7 +28,7 @@ from sources.naming import (
     PHASE_WORDS,
 )
 from sources.structure import settle
-from sources.tables import cell_mark, plain, read_tables, status_column, work_items
+from sources.tables import cell_mark, plain, read_tables, status_column, table_status, work_items
 from sources.vocabulary import status_of
 from sources.walk import Grammar, Outline, walk
 
@@ -36,17 +40,12 @@ _LEAD = re.compile(
     re.IGNORECASE,
 )
 _NOTE = re.compile(r"[*_]\(.*\)[*_]$")
-_ALTERNATIVES = re.compile(
-    r"\b(?:либо|или|either|or|на выбор|to choose from|one of|або|чи|на вибір|entweder|oder|zur wahl|ou bien|ou|"
-    r"au choix|o bien|a elegir|à escolha|oppure|a scelta|hetzij|naar keuze|albo|lub|do wyboru|veya|ya da)\b|"
-    r"或者|或是|还是|二选一|または|もしくは|あるいは|또는|혹은",
-    re.IGNORECASE,
-)
+_ALTERNATIVES = re.compile(rf"\b(?:{CHOICE_WORDS})\b|{CHOICE_SIGNS}", re.IGNORECASE)
 _SAID = re.compile(r"#(?P<number>\d{1,7})\*{0,2}\s+(?P<words>[^\W\d_]+(?:\s+[^\W\d_]+){0,2})")
 _SENTENCE = re.compile(r"(?<=[.!?;])\s+")
 _COUNT = re.compile(
     rf"(?:(?<![\w#~–—.-])(?P<count>\d{{1,4}})\s*(?:{COUNTED_WORDS})"
-    rf"|(?:\b(?:{ALL_WORDS})|全部|所有|すべて|全て|모든)\s*(?P<every>\d{{1,4}})(?!\d))",
+    rf"|(?:\b(?:{ALL_WORDS})|{ALL_SIGNS})\s*(?P<every>\d{{1,4}})(?!\d))",
     re.IGNORECASE,
 )
 _IN_BRACKETS = re.compile(rf"[(（]\s*(?P<count>\d{{1,4}})\s*(?:{COUNTED_WORDS})", re.IGNORECASE)
@@ -115,7 +114,7 @@ def _row(
     for refused in issues.refused:
         message = f"the issue range {refused} runs backwards or is too long; its first number was taken. Correct it."
         outline.find("range_count_mismatch", Severity.WARNING, row.line, message)
-    declared = status_of(plain(row.cells[status])) if status is not None else None
+    declared = table_status(table, row.cells[status]) if status is not None else None
     others = [i for i in range(len(row.cells)) if i not in (column, status) and row.cells[i]]
     if not others and not issues.numbers:
         return
@@ -217,7 +216,7 @@ def _next_step(
     parts = [match["rest"] if match else text]
     options: list[str] = []
     for number, following in lines[lead + 1 :]:
-        option = re.match(r"(?:[-*+•]|\d{1,2}[.)])\s+(.*)", following)
+        option = re.match(rf"(?:[{re.escape(BULLETS)}]|{NUMBER})\s+(.*)", following)
         if number in taken or (not following and (parts[-1] or options)):
             break
         if option:

@@ -15,7 +15,8 @@ from models.board import ParsedItem
 from models.enums import Declared, Severity
 from sources.document import Document, heading_of
 from sources.gfm import take_key
-from sources.naming import NEXT_STEP_HEADING, is_plain, lane_of
+from sources.masking import BULLETS, NUMBER
+from sources.naming import NEXT_STEP_HEADING, NOTHING, heading_words, is_plain, lane_of
 from sources.obsidian_tasks import take_fields
 from sources.structure import name_of, settle
 from sources.vocabulary import priority_of, status_of
@@ -26,7 +27,7 @@ NAME = "lanes"
 _PLUGIN = ("kanban-plugin", "kanban")  # the key of the front matter; the second in its first versions
 _FILE_NAMES = re.compile(r"todo|kanban|board|backlog|roadmap", re.IGNORECASE)
 _HEADING = re.compile(
-    r"^(?: {0,3}(?P<marks>#{1,6})[^\S\n]+(?P<title>[^\n]{1,200})"
+    r"^(?: {0,3}(?P<marks>#{1,6})[^\S\n]+(?P<title>[^\n]{1,600})"
     r"|(?P<above>[^\s#>|*+\[-][^\n]{0,60})\n {0,3}(?P<rule>=+|-{2,})[^\S\n]*$)",
     re.MULTILINE,
 )
@@ -34,12 +35,11 @@ _LABEL = re.compile(r"(?:\*\*|__)(?P<bold>[^*_]{1,60}?):?(?:\*\*|__):?|(?P<plain
 _LABELS = re.compile(
     r"^(?P<title>(?:\*\*|__)[^*_\n]{1,60}(?:\*\*|__):?|[^\s:*_|#>\[-][^:\n]{0,59}:)[^\S\n]*$", re.MULTILINE
 )
-_CARD = re.compile(r"^[^\S\n]*(?:[-*+•]|\d{1,9}[.)])[^\S\n]+\S", re.MULTILINE)
+_CARD = re.compile(rf"^[^\S\n]*(?:(?:[{re.escape(BULLETS)}]|{NUMBER})[^\S\n]+|・)\S", re.MULTILINE)
 _LABEL_LEVEL, _TITLE_LEVEL = 7, 99  # below any heading
 
 _NO_CARD = re.compile(
-    r"[*_]{1,2}\(.*\)[*_]{1,2}|[*_]{1,2}\(.*[*_]{1,2}\)|\((?:empty|none|nothing[^()]{0,40}|пусто|порожньо|leer|vide|vacío|vazio|"
-    r"vuoto|leeg|puste|boş|空|なし|无|없음)\)|[—–…-]+|\.{3}|n/a|\[[^\]]?\](?:[(\[].*)?|"
+    r"[*_]{1,2}\(.*\)[*_]{1,2}|[*_]{1,2}\(.*[*_]{1,2}\)|[—–…-]+|\.{3}|\[[^\]]?\](?:[(\[].*)?|"
     r"[^\W\d][\w ()]{0,40}:\s*\d+(?:[.,]\d+)?\s*(?:%|/\s*\d+)?",  # statistics: "Total: 12"
     re.IGNORECASE,
 )
@@ -50,14 +50,19 @@ def score(document: Document) -> float:
         return 0.97
     lanes: dict[int, list[tuple[str, Declared]]] = {}
     others: dict[int, int] = {}
-    cards = 0
+    cards = within = 0  # `within`: the level of the lane that the heading stands in
     for level, title, filled in _headings(document.text):
         status = lane_of(title)
         if status is not None:
             lanes.setdefault(level, []).append((title, status))
             cards += filled
-        elif filled:
-            others[level] = others.get(level, 0) + 1
+            within = level
+        elif within and level > within:
+            cards += filled  # a group of cards
+        else:
+            within = 0
+            others[level] = others.get(level, 0) + filled
+    others = {level: count for level, count in others.items() if count}
     if not cards:
         return 0.0
     level = max(lanes, key=lambda level: len({status for _, status in lanes[level]}))
@@ -135,7 +140,7 @@ class _Lanes(Grammar):
     def heading(self, line: int, level: int, title: str) -> None:
         if self.priority is not None and level <= self.priority_level:
             self.priority = None
-        if (priority := priority_of(title)) is not None:
+        if (priority := priority_of(heading_words(title))) is not None:
             self.priority, self.priority_level = priority, level
         while self.open and self.open[-1].level >= level:
             self.open.pop()
@@ -176,7 +181,7 @@ class _Lanes(Grammar):
         return True
 
     def card(self, line: int, text: str) -> ParsedItem | None:
-        if not self.open or _NO_CARD.fullmatch(text[:400]):
+        if not self.open or _NO_CARD.fullmatch(text[:400]) or NOTHING.whole(text[:60]):
             return None
         item = ParsedItem(line=line, title=text, status=self.open[-1].status)
         self._describe(item, self.notes)

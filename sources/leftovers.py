@@ -7,12 +7,12 @@ from collections.abc import Mapping
 
 from models.board import NotItem
 from sources.document import Document
-from sources.vocabulary import GLYPHS
+from sources.signs import GLYPHS
 from sources.walk import Outline, is_checkbox
 
-_BOX = re.compile(r"\[[ xX]\](?=\s*\w)")
-_ALONE = re.compile(r"\S{0,11}\s{0,8}\[[^\[\]]{0,24}\]\s*$")
-_SIGNS = frozenset(GLYPHS)
+_BOX = re.compile(r"[\[［][ xX\u3000][\]］](?=\s*\w)")
+_ALONE = re.compile(r"\S{0,11}\s{0,8}[\[［【][^\[\]［］【】]{0,24}[\]］】]\s*$")
+_SIGNS = frozenset(GLYPHS) | frozenset("[［【")
 
 
 def account(document: Document, outline: Outline, reasons: Mapping[int, str], otherwise: str) -> None:
@@ -21,7 +21,7 @@ def account(document: Document, outline: Outline, reasons: Mapping[int, str], ot
     known = {item.line for item in outline.items}
     known.update(line for line, _ in outline.not_items)
     for number, raw in enumerate(document.raw, 1):
-        if number in known or ("[" not in raw and _SIGNS.isdisjoint(raw)):
+        if number in known or _SIGNS.isdisjoint(raw):
             continue
         text = raw.strip().lstrip("> \t")
         if is_checkbox(text):

@@ -17,7 +17,7 @@ from models.enums import Declared
 from models.errors import SourceError
 from sources.document import INVISIBLE
 from sources.reading import decode
-from sources.vocabulary import status_of
+from sources.vocabulary import WRITTEN, languages_of, status_of
 
 _ENDS = re.compile(r"(\r\n|\r|\n)")
 _MARKDOWN = frozenset({"box", "state", "glyph"})
@@ -39,54 +39,6 @@ _JSON = {
     Declared.SKIPPED: "cancelled",
 }
 _TAGS = {Declared.DONE: "@done", Declared.SKIPPED: "@cancelled"}
-_ORDER = tuple(Declared[name] for name in ("TODO", "IN_PROGRESS", "BLOCKED", "DONE", "SKIPPED", "PARTIAL"))
-_WORDS: tuple[dict[Declared, str], ...] = tuple(
-    dict(
-        zip(
-            _ORDER,
-            words,
-            strict=True,
-        )
-    )
-    for words in (
-        ("todo", "in progress", "blocked", "done", "skipped", "partial"),
-        ("не начато", "в работе", "заблокировано", "сделано", "отменено", "частично"),
-        ("заплановано", "в роботі", "заблоковано", "зроблено", "скасовано", "частково"),
-        ("offen", "in arbeit", "blockiert", "erledigt", "entfällt", "teilweise"),
-        ("à faire", "en cours", "bloqué", "fait", "annulé", "partiel"),
-        ("pendiente", "en curso", "bloqueado", "hecho", "cancelado", "parcial"),
-        ("a fazer", "em andamento", "bloqueado", "feito", "cancelado", "parcial"),
-        ("da fare", "in corso", "bloccato", "fatto", "annullato", "parziale"),
-        ("do zrobienia", "w toku", "zablokowane", "zrobione", "anulowane", "częściowo"),
-        ("yapılacak", "devam ediyor", "beklemede", "tamamlandı", "iptal", "kısmen"),
-        ("待办", "进行中", "阻塞", "已完成", "已取消", "部分完成"),
-        ("未着手", "進行中", "保留", "完了", "中止", "一部"),
-        ("예정", "진행 중", "보류", "완료", "취소", "부분"),
-    )
-)  # fmt: skip
-"""A word of each language for each status. A board is answered in the language it is written in."""
-
-_LANGUAGE_SIGNS: tuple[re.Pattern[str], ...] = tuple(
-    re.compile(signs, re.IGNORECASE)
-    for signs in (
-        r"^(?:to.?do|open|new|planned|pending|next|not started|backlog|in.progress|wip|doing|started|active|"
-        r"(?:in )?review|blocked|on hold|waiting|done|"
-        r"completed?|finished|closed|skipped|cancell?ed|partial(?:ly done)?)$",
-        r"^(?:не\s|в\s|сделан|готов|выполнен|заверш|закрыт|заблокирован|отмен|пропущ|частичн|к\s|запланир|открыт|начат)",
-        r"^(?:зроблен|виконан|закрит|заблокован|скасован|частков|заплан|відкрит|очіку)",
-        r"^(?:offen|geplant|in (?:arbeit|bearbeitung)|läuft|blockiert|wartet|erledigt|fertig|abgeschlossen|entfällt|"
-        r"abgebrochen|teilweise|nicht |noch nicht|ausstehend|neu)",
-        r"^(?:à faire|a faire|en cours|bloqué|en attente|fait|terminé|annulé|partiel|prévu|pas |non )",
-        r"^(?:pendiente|por hacer|en (?:curso|progreso|proceso|espera)|hech|terminad|complet|cerrad|sin |no iniciad)",
-        r"^(?:pendente|a fazer|em |feit|concluíd|não |aguardando)",
-        r"^(?:da fare|in (?:corso|attesa)|fatt|completat|chius|apert|bloccat|annullat|non )",
-        r"^(?:do zrobienia|w (?:toku|trakcie)|zrobion|gotow|zakończon|zablokowan|anulowan|nie |częściow)",
-        r"^(?:yapıl|devam|bekle|tamam|iptal|kısmen|başlamad|açık)",
-        r"^(?:待办|待处理|待开始|未开始|未完成|进行中|处理中|阻塞|暂停|已|完成|取消|部分|计划)",
-        r"^(?:未着手|未完了|未対応|進行中|作業中|対応中|保留|完了|中止|済|一部|予定)",
-        r"^(?:예정|할|진행|보류|대기|완료|취소|미완료|부분)",
-    )
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,19 +176,33 @@ def _words(current: str, status: Declared, today: date, word: str) -> str | None
         new = {Declared.DONE: "100%", Declared.TODO: "0%"}.get(status)
     elif not any(sign.isalnum() for sign in inner):
         new = {**_SIGNS, Declared.SKIPPED: "➖"}.get(status)
+    elif pictured := _PICTURED.fullmatch(inner):
+        said = _word(pictured["words"], status)
+        new = f"{_SIGNS.get(status, '➖')} {said}" if said and status is not Declared.PARTIAL else None
     else:
-        separator = "_" if "_" in inner else "-" if re.fullmatch(r"\w+-\w+", inner) else " "
-        spaced = inner.replace("_", " ").replace("-", " ")
-        language = next((n for n, signs in enumerate(_LANGUAGE_SIGNS) if signs.search(spaced)), None)
-        if language is None or len(spaced.split()) > 3:
-            return None  # more than a status stands there: a date, a name, a reason
-        new = _WORDS[language][status]
-        if inner.isupper():
-            new = new.upper()
-        elif inner[0].isupper():
-            new = new[0].upper() + new[1:]
-        new = new.replace(" ", separator)
+        new = _word(inner, status)
     return current.replace(inner, new) if new is not None and status_of(new) is status else None
+
+
+_PICTURED = re.compile(r"[^\w\s]{1,3}\s+(?P<words>\w.*)")
+
+
+def _word(inner: str, status: Declared) -> str | None:
+    """The status in the language and case of what stands there; None where more than a status does: a date, a name."""
+    languages = languages_of(inner)
+    language = next((code for code in WRITTEN if code in languages), None)
+    if language is None:
+        return None
+    new = WRITTEN[language][status]
+    if inner.isupper():
+        new = _capitals(new, language)
+    elif inner[0].isupper():
+        new = _capitals(new[0], language) + new[1:]
+    return new.replace(" ", "_" if "_" in inner else "-" if re.fullmatch(r"\w+-\w+", inner) else " ")
+
+
+def _capitals(text: str, language: str) -> str:
+    return (text.replace("i", "İ") if language == "tr" else text).upper()
 
 
 def _org(current: str, status: Declared, today: date, word: str) -> str | None:

@@ -9,7 +9,9 @@ from models.board import Finding
 from models.enums import Severity
 
 _FENCE = re.compile(r"(?:(?:[-*+]|\d{1,9}[.)])\s+)*(?:(?P<ticks>`{3,})[^`]*|(?P<tildes>~{3,}).*)$")
-_LIST = re.compile(r"(?:[-*+•]|\d{1,9}[.)])\s|\[.?\]\s")
+BULLETS = "-*+•◦‣▪●・"
+NUMBER = r"\d{1,9}[.)．）、]"
+_LIST = re.compile(rf"(?:[{re.escape(BULLETS)}]|{NUMBER})\s|[\[［].?[\]］]\s")
 _WIDE = ("\u2003", "\u3000")  # em space and ideographic space look two columns wide
 
 

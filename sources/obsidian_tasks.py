@@ -13,7 +13,7 @@ from models.board import ParsedItem
 from models.enums import Declared, Severity
 from sources.document import Document
 from sources.structure import settle
-from sources.vocabulary import DETAIL_KEYS, priority_of
+from sources.vocabulary import detail_of, priority_of
 from sources.walk import Grammar, Outline, walk
 
 NAME = "obsidian_tasks"
@@ -123,7 +123,7 @@ def _take(item: ParsedItem, outline: Outline, match: re.Match[str]) -> bool:
         return True
     if "key" in groups:
         key = groups["key"].lower()
-        label = _KEYS.get(key) or DETAIL_KEYS.get(key) or key
+        label = _KEYS.get(key) or detail_of(key) or key
         return _label(item, outline, label, groups["value"].strip())
     if "card" in groups:
         return _label(item, outline, "due", groups["card"])

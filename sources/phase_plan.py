@@ -13,19 +13,18 @@ from models.board import ParsedItem
 from models.enums import Severity
 from sources.document import Document
 from sources.gfm import CHECKBOX
+from sources.masking import BULLETS, NUMBER
 from sources.naming import COMMIT_WORDS, GOAL_WORDS
 from sources.phases import PhaseName, phase_of
 from sources.structure import settle
-from sources.vocabulary import DETAIL_KEYS, STATES
+from sources.vocabulary import detail_of, state_of
 from sources.walk import Grammar, Outline, walk
 
 NAME = "phase_plan"
 
 _HEADING = re.compile(r"^ {0,3}#{1,6}[^\S\n]+(?P<title>[^\n]{1,300})", re.MULTILINE)
 _STATED = re.compile(
-    r"^[^\S\n]*(?:[-*+]|\d{1,9}[.)])[^\S\n]+\[(?:"
-    + "|".join(re.escape(state).replace(r"\ ", "[ _-]") for state in STATES)
-    + r")\]",
+    rf"^[^\S\n]*(?:(?:[{re.escape(BULLETS)}]|{NUMBER})[^\S\n]*[\[［【]|【)(?P<state>[^\[\]［］【】\n]{{2,24}})[\]］】](?![(\[])",
     re.MULTILINE,
 )
 _META = re.compile(r"[(（]([^()（）]*[:：][^()（）]*)[)）]\s*$")
@@ -36,6 +35,10 @@ _GOAL = re.compile(rf"\**(?:{GOAL_WORDS})\**\s*[:：]\s*\**\s*(?P<value>.+)", re
 _GROUP = re.compile(r"\*\*(?P<name>[^*]+?)(?::\*\*|\*\*:)$")
 _PATH = re.compile(r"(?<![\w./-])[\w.-]{1,64}(?:/[\w.-]{1,64}){1,12}")
 _EXTENSION = re.compile(r"\.\w{1,8}$")
+
+
+_FEWEST_STATES = 2
+"""So many lines with a known state make a board of states: there other words in capitals are states, too."""
 
 
 @dataclass(slots=True)
@@ -50,15 +53,19 @@ class _Phase:
 
 
 def score(document: Document) -> float:
-    stated = sum(1 for _ in _STATED.finditer(document.text))
+    stated = _stated(document)
     phases = sum(phase_of(match["title"]) is not None for match in _HEADING.finditer(document.text))
     if stated:
         return 0.9 if phases else 0.8
     return 0.75 if phases > 1 and CHECKBOX.search(document.text) else 0.0
 
 
+def _stated(document: Document) -> int:
+    return sum(state_of(match["state"]) is not None for match in _STATED.finditer(document.text))
+
+
 def parse(document: Document) -> Outline:
-    grammar = _PhasePlan()
+    grammar = _PhasePlan(document)
     outline = walk(document, grammar)
     ranks = {key: rank for rank, key in enumerate(sorted({phase.key for phase in grammar.phases}))}
     for phase in grammar.phases:
@@ -80,9 +87,8 @@ def parse(document: Document) -> Outline:
 
 
 class _PhasePlan(Grammar):
-    states_required = True
-
-    def __init__(self) -> None:
+    def __init__(self, document: Document) -> None:
+        self.states_required = _stated(document) >= _FEWEST_STATES
         self.phases: list[_Phase] = []
         self.phase: _Phase | None = None
         self.level = 0
@@ -134,7 +140,7 @@ def _phase(line: int, phase: PhaseName) -> _Phase:
     # the last brackets: a title may have brackets of its own
     if len(title) < 1000 and (meta := _META.search(title)):
         for field_ in _FIELD.finditer(meta[1]):
-            label = DETAIL_KEYS.get(field_["key"].strip().lower())
+            label = detail_of(field_["key"])
             if label in ("owner", "updated"):
                 labels[label] = field_["value"].strip()
         title = title[: meta.start()] if labels else title

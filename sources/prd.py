@@ -11,25 +11,12 @@ from models.enums import Severity
 from sources.document import Document
 from sources.gfm import CHECKBOX
 from sources.leftovers import account
+from sources.naming import PRD_TITLE, heading_words
 from sources.walk import Outline
 
 NAME = "prd"
 
-_TITLE = re.compile(
-    r"^\W*(?-i:PRD)(?=\s*(?:[:—–|(-]|for\b|v?\d|$))|\b(?-i:PRD)\W*$|\bproduct\s+requirements?\b|"
-    r"\brequirements?\s+(?:document|specification)|\b(?:functional|business)\s+requirements?\b|"
-    r"\b(?:software|system|functional|product|technical|feature)\s+(?:specification|spec)\b|"
-    r"\bтехническо(?:е|му|го)\s+задани|(?<!\w)ТЗ(?!\w)|\bтехзадани|\bтребования\s+к\s+продукту|"
-    r"\bспецификаци[яию]\s+требовани|\bтехнічн(?:е|ого)\s+завдання|\bвимоги\s+до\s+продукту|"
-    r"\bLastenheft|\bPflichtenheft|\bAnforderungs(?:dokument|spezifikation|katalog)|\bProduktanforderung|"
-    r"\bcahier\s+des\s+charges|\bspécifications?\s+(?:fonctionnelles?|techniques?|produit)|\bexpression\s+de[s]?\s+besoins?|"
-    r"\b(?:documento|especificaci[oó]n(?:es)?|especificaç(?:ão|ões))\s+de\s+(?:los\s+)?requisitos|\brequisitos\s+d[eo]l?\s+produ[ct]+o|"
-    r"\bpliego\s+de\s+condiciones|\bcaderno\s+de\s+encargos|\b(?:documento|specifica)\s+dei\s+requisiti|\bcapitolato\b|"
-    r"\bprogramma\s+van\s+eisen|\bdokument\s+wymagań|\bspecyfikacja\s+wymagań|\bwymagania\s+produktu|"
-    r"\b(?:ürün\s+)?gereksinim(?:leri)?\s+(?:belgesi|dokümanı|şartnamesi)|\bteknik\s+şartname|"
-    r"需求(?:文档|文書|说明书?|規格書?|规格说明书?)|产品需求|要件定義|要求仕様|要求定義|仕様書|요구\s?사항\s?(?:정의서|명세서|문서)|기획서",
-    re.IGNORECASE,
-)
+_PRD = re.compile(r"^\W*PRD(?=\s*(?:[:—–|(-]|for\b|v?\d|$))|\bPRD\b\W*$|[(（]PRD[)）]")
 _FILE = re.compile(
     r"(?:.*[\s._-])?(?:prd|srs|product[\s._-]?requirements?|requirements?[\s._-](?:spec(?:ification)?|doc(?:ument)?)|"
     r"lastenheft|pflichtenheft|cahier[\s._-]des[\s._-]charges|тз|техзадание|техническое[\s._-]задание)"
@@ -41,9 +28,13 @@ _LOOKED_AT = 40  # lines, for a title that is no heading
 
 def score(document: Document) -> float:
     """0.3 where its title or its file's name says so; any dialect that sees items in it goes first."""
-    if not (_TITLE.search(_title(document)[:300]) or _FILE.fullmatch(document.name[:200])):
-        return 0.0
-    return 0.0 if CHECKBOX.search(document.text) else 0.3
+    return 0.3 if is_named_so(document) and not CHECKBOX.search(document.text) else 0.0
+
+
+def is_named_so(document: Document) -> bool:
+    """Does the text's title or its file's name say that it holds requirements?"""
+    title = heading_words(_title(document)[:300])
+    return bool(_PRD.search(title) or PRD_TITLE.within(title) or _FILE.fullmatch(document.name[:200]))
 
 
 def parse(document: Document) -> Outline:

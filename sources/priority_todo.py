@@ -8,6 +8,7 @@ from models.board import ParsedItem
 from models.enums import Declared, Severity
 from sources.document import Document
 from sources.gfm import CHECKBOX
+from sources.naming import SEE_WORDS, heading_words
 from sources.structure import settle
 from sources.vocabulary import priority_of
 from sources.walk import Grammar, Outline, walk
@@ -17,16 +18,15 @@ NAME = "priority_todo"
 _TITLED = re.compile(r"\*\*(?P<title>.+?)\*\*:?\s*(?:[-—–:]\s+)?(?P<description>.*)", re.DOTALL)
 _HEADING = re.compile(r"^ {0,3}#{1,6}[^\S\n](.{1,100})$", re.MULTILINE)
 _RESULT = re.compile(r"(?P<done>\d{1,4})\s*/\s*(?P<all>\d{1,4})")
-_REFERENCE = re.compile(
-    r"(?:см\.|див\.|see|siehe|s\.|voir|cf\.|ver|véase|vedi|zie|zob\.|patrz|bkz\.?|参见|参照|详见|참고)[:：]?\s+(\S+)$",
-    re.IGNORECASE,
-)
+_REFERENCE = re.compile(rf"(?:{SEE_WORDS})[:：]?\s+(\S+)$", re.IGNORECASE)
 _DEFAULT = 2
 
 
 def score(document: Document) -> float:
     levels = sum(
-        1 for match in _HEADING.finditer(document.text) if priority_of(match[1].rstrip(" #")) is not None
+        1
+        for match in _HEADING.finditer(document.text)
+        if priority_of(heading_words(match[1].rstrip(" #"))) is not None
     )
     if not levels or not CHECKBOX.search(document.text):
         return 0.0
@@ -57,7 +57,7 @@ class _PriorityTodo(Grammar):
         self.results: dict[int, tuple[ParsedItem, int, int]] = {}  # the last result of an item counts
 
     def heading(self, line: int, level: int, title: str) -> None:
-        priority = priority_of(title)
+        priority = priority_of(heading_words(title))
         if priority is not None:
             self.priority, self.level, self.theme = priority, level, ""
         elif self.priority is not None and level > self.level:

@@ -45,7 +45,7 @@ _MAGIC = (
 )
 _SNIFF = 8192  # git's own window for "is this binary?"
 _CONTROL = bytes(set(range(32)) - set(b"\t\n\r\f\x1b")) + b"\x7f"
-_MARKER = re.compile(r"\s*(?:(?:[-*+•–]|\d{1,9}[.)])\s+)?(?:\[.?\]\s*)?")
+_MARKER = re.compile(r"\s*(?:(?:[-*+•–]|\d{1,9}[.)])\s+)?(?:[\[［].?[\]］]\s*)?")
 
 
 def decode(data: bytes, source: str, max_bytes: int = DEFAULT_MAX_BYTES) -> Decoded:

@@ -20,7 +20,7 @@ from sources.document import Document, heading_of
 from sources.naming import GOAL_WORDS
 from sources.phases import phase_of
 from sources.structure import settle
-from sources.vocabulary import NEEDS_WORDS, priority_of
+from sources.vocabulary import NEEDS_SIGNS, NEEDS_WORDS, priority_of
 from sources.walk import Grammar, Outline, walk
 
 NAME = "spec_kit"
@@ -37,7 +37,7 @@ _STORY = re.compile(r"\[((?:US|Story)[\s-]?\d{1,3}[^\]]{0,60})\]")
 _IDS = re.compile(
     r"T(?P<first>\d{2,5})(?P<letter>[a-z]?)(?:\s*(?:-|–|—|\.\.|to|bis|à|al?|до|по)\s*T?(?P<last>\d{2,5})\b)?"
 )
-_SAYS_NEEDS = re.compile(rf"(?:{NEEDS_WORDS})\b|依赖于?|依存|needs\b|abhängig\b", re.IGNORECASE)
+_SAYS_NEEDS = re.compile(rf"(?:{NEEDS_WORDS})\b|{NEEDS_SIGNS}|needs\b|abhängig\b", re.IGNORECASE)
 _SAYS_BEFORE = re.compile(
     r"\b(?:before|blocks?|blocking|precedes?|vor|blockiert|blockieren|avant|bloquent?|antes\s+de|bloquean?|antes\s+d[eo]|bloqueiam?|"
     r"prima\s+di|blocca(?:no)?|voor|blokkeert|przed|blokuje|önce|до|перед|блокирует|блокуют?ь?)\b|→|->|先于|阻塞|前に|ブロック",

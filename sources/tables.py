@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from models.board import Finding, Mark, ParsedItem
 from models.enums import Declared, Severity
 from sources.document import Document, Row, Table, heading_of
+from sources.legends import signs_of
 from sources.naming import (
     CHECK_COLUMN,
     CONDITION,
@@ -24,7 +25,8 @@ from sources.naming import (
     is_plain,
     lane_of,
 )
-from sources.vocabulary import DETAIL_KEYS, MARKS, priority_of, status_of
+from sources.signs import MARKS, shown
+from sources.vocabulary import detail_of, priority_of, status_of
 from sources.walk import references
 
 _DASHES = re.compile(r":?-+:?")
@@ -54,6 +56,9 @@ def read_tables(document: Document) -> list[Table]:
             if len(header) == len(_spans(line)):
                 table = Table(index, section, header)
                 tables.append(table)
+    if tables and (signs := signs_of(document)):
+        for table in tables:
+            table.signs = signs
     return tables
 
 
@@ -140,27 +145,55 @@ def is_work(table: Table) -> bool:
 
 def status_column(table: Table) -> int | None:
     """The column that says how far each row is: by its header, or without one by what stands in all its cells."""
-    columns = [index for index, name in enumerate(table.header) if STATUS_COLUMN.fullmatch(name)]
+    columns = [index for index, name in enumerate(table.header) if STATUS_COLUMN.whole(name)]
     if len(columns) > 1:
         return max(columns, key=lambda column: _known(table, column))
     if columns:
         return columns[0]
     for column, name in enumerate(table.header):
         if any(sign.isalnum() for sign in name):
-            if len(name) > 40 or not STATUS_IN_HEADER.search(name):
+            if len(name) > 40 or not STATUS_IN_HEADER.within(name):
                 continue
-        elif NUMBER_COLUMN.fullmatch(name) or (
+        elif NUMBER_COLUMN.whole(name) or (
             column == 0 and len(table.header) > 1 and not _all_signs(table, column)
         ):
             continue  # an empty corner: the first column names the rows
         filled = sum(bool(row.cells[column]) for row in table.rows)
         if filled and _known(table, column) == filled:
             return column
-    return None
+    return _column_of_signs(table)
+
+
+def _column_of_signs(table: Table) -> int | None:
+    """ "Feature | Android" with a sign in each row, one of them for what is being done. Two such columns, or only yes
+    and no, compare things."""
+    if not WORK_COLUMN.within(table.header[0]):
+        return None
+    columns = [
+        column
+        for column in range(1, len(table.header))
+        if (cells := [row.cells[column] for row in table.rows if row.cells[column]])
+        and all(not any(map(str.isalnum, shown(cell))) and table_status(table, cell) for cell in cells)
+    ]
+    if len(columns) != 1:
+        return None
+    found = {table_status(table, row.cells[columns[0]]) for row in table.rows}
+    under_way = (Declared.IN_PROGRESS, Declared.PARTIAL, Declared.BLOCKED)
+    return columns[0] if not found.isdisjoint(under_way) else None
+
+
+def table_status(table: Table, cell: str) -> Declared | None:
+    """Status of a cell; a sign without words means what the file says that it means."""
+    if table.signs:
+        seen = shown(cell)
+        own = next((table.signs[sign] for sign in seen if sign in table.signs), None)
+        if own is not None and not any(sign.isalpha() for sign in seen):
+            return own
+    return status_of(cell)
 
 
 def _known(table: Table, column: int) -> int:
-    return sum(status_of(row.cells[column]) is not None for row in table.rows)
+    return sum(table_status(table, row.cells[column]) is not None for row in table.rows)
 
 
 def _all_signs(table: Table, column: int) -> bool:
@@ -174,7 +207,7 @@ def work_column(table: Table) -> int | None:
     columns = [i for i in range(len(table.header)) if i not in (number, status)]
     if not columns or not table.rows:
         return None
-    work = [i for i in columns if CHECK_COLUMN.search(table.header[i]) or WORK_COLUMN.search(table.header[i])]
+    work = [i for i in columns if CHECK_COLUMN.within(table.header[i]) or WORK_COLUMN.within(table.header[i])]
     first = columns[0]
     if status is None:
         boxed = sum(_BOXED.fullmatch(row.cells[first]) is not None for row in table.rows)
@@ -182,7 +215,7 @@ def work_column(table: Table) -> int | None:
     if not _known(table, status) and any(_says(row.cells[status]) for row in table.rows):
         return None  # "Objective | State" with "in box 4": not one of them is a status
     if first in work:
-        if PHASE_COLUMN.fullmatch(table.header[first]) and len(work) > 1 and not _numeric(table, work[1]):
+        if PHASE_COLUMN.whole(table.header[first]) and len(work) > 1 and not _numeric(table, work[1]):
             return work[1]  # "Phase | Task | Status": the task is the work
         return first
     if not _mostly_statuses(table, status, first) or _is_legend(table, status, columns):
@@ -204,13 +237,12 @@ def _numeric(table: Table, column: int) -> bool:
 
 def _is_secondary(header: str) -> bool:
     """Who, when, how urgent: never what is to be done."""
-    label = DETAIL_KEYS.get(header.lower().strip(" :?"))
-    return label is not None or bool(OWNER_COLUMN.fullmatch(header) or DATE_COLUMN.search(header))
+    return detail_of(header) is not None or OWNER_COLUMN.whole(header) or DATE_COLUMN.within(header)
 
 
 def _is_legend(table: Table, status: int, columns: list[int]) -> bool:
     """ "Status | Meaning": every status once, and what it means."""
-    if len(columns) != 1 or not MEANING_COLUMN.fullmatch(table.header[columns[0]]):
+    if len(columns) != 1 or not MEANING_COLUMN.whole(table.header[columns[0]]):
         return False
     cells = [row.cells[status] for row in table.rows]
     return len(set(cells)) == len(cells) < 12
@@ -218,11 +250,11 @@ def _is_legend(table: Table, status: int, columns: list[int]) -> bool:
 
 def _mostly_statuses(table: Table, column: int, title: int) -> bool:
     """Do most rows say how far something is? What says how a service is ("running", a green light) does not count."""
-    thing = THING_COLUMN.search(table.header[title]) is not None
+    thing = THING_COLUMN.within(table.header[title])
     known = 0
     for row in table.rows:
         cell = row.cells[column]
-        if status_of(cell) is None or CONDITION.fullmatch(plain(cell)):
+        if table_status(table, cell) is None or CONDITION.begins(plain(cell)):
             continue
         if thing and (not any(sign.isalpha() for sign in cell) or plain(cell).lower() == "ok"):
             continue
@@ -288,7 +320,7 @@ class _Rows:
     def __init__(self, document: Document, table: Table, title: int) -> None:
         self.document, self.table, self.title = document, table, title
         self.number, self.status = table.column(NUMBER_COLUMN), status_column(table)
-        checks = bool(CHECK_COLUMN.search(table.header[title]))
+        checks = CHECK_COLUMN.within(table.header[title])
         self.kind = "check" if self.number is not None and (checks or self.status is None) else "plan"
         self.group = ""
 
@@ -299,7 +331,7 @@ class _Rows:
         if not name:
             self._untitled(row)
             return None
-        if TOTAL_ROW.fullmatch(name.strip(" :")):
+        if TOTAL_ROW.whole(name):
             return None
         if len(others) > 1 and not any(others) and raw.startswith(("**", "__")):
             self.group = name  # a row that is a heading
@@ -338,7 +370,7 @@ class _Rows:
                     item.mark = Mark(row.line, start + 1, start + 1 + len(boxed["sign"]), "box")
             return
         cell = row.cells[self.status]
-        if (found := status_of(plain(cell))) is not None:
+        if (found := table_status(self.table, cell)) is not None:
             item.status = found
         elif _says(cell):
             message = (
@@ -355,9 +387,7 @@ class _Rows:
             if index in (self.title, self.number, self.status) or not cell:
                 continue
             body.append(f"{header}: {cell}")
-            label = (
-                "owner" if OWNER_COLUMN.fullmatch(header) else DETAIL_KEYS.get(header.lower().strip(" :?"))
-            )
+            label = "owner" if OWNER_COLUMN.whole(header) else detail_of(header)
             value = plain(cell)
             if label is None or value in ("-", "–", "—", ""):
                 continue

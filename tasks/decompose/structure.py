@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from sources.vocabulary import DETAIL_KEYS
+from sources.vocabulary import detail_of
 from tasks.decompose.verbs import begins_with_a_verb
 
 LONGEST_TITLE = 300
@@ -65,7 +65,7 @@ class Step:
             count_words(text) >= FEWEST_WORDS
             and not text.endswith(("?", "？", ":", "："))
             and _ONLY_A_NAME.fullmatch(text) is None
-            and not (found and found["name"].strip().lower() in DETAIL_KEYS)
+            and not (found and detail_of(found["name"]) is not None)
         )
 
 

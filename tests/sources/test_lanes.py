@@ -256,8 +256,10 @@ def test_what_is_a_board_of_lanes(text: str, name: str, dialect: str) -> None:
 
 def test_names_of_lanes() -> None:
     assert lane_of("Doing: research") is DOING
-    assert lane_of("Waiting for guest") is None
-    assert lane_of("Waiting for guest", loose=True) is BLOCKED
+    assert lane_of("Waiting for guest") is BLOCKED
+    assert lane_of("Blocked Berlin") is None
+    assert lane_of("Blocked Berlin", loose=True) is BLOCKED
+    assert lane_of("Open for business") is None
     assert lane_of("How to get things done") is None
     assert lane_of("x" * 100) is None
 
