@@ -6,6 +6,7 @@ import re
 
 from models.board import ParsedItem
 from sources.document import Document
+from sources.masking import BULLETS, NUMBER
 from sources.structure import settle
 from sources.walk import Grammar, Outline, walk
 
@@ -16,10 +17,13 @@ _KEYED = re.compile(
     r"\[?(?P<id>[A-ZА-Я][A-ZА-Я0-9]{1,9}-\d{1,6})\]?(?:\([^()\s]{1,300}\))?\s*(?:[:：—–-]\s+|\s)(?P<title>\S.*)",
     re.DOTALL,
 )
+CHECKBOX = re.compile(
+    rf"^[^\S\n]*(?:(?:[{re.escape(BULLETS)}]|{NUMBER})\s*)?(?:\[[^\[\]\n]?\]\s+\S|[［【][^\[\]［］【】\n]?[］】][^\S\n]*\S)",
+    re.MULTILINE,
+)
 _NUMBERED = re.compile(
     r"\[?(?P<id>#\d{1,7})\]?(?:\([^()\s]{1,300}\))?(?:\s*[:：—–-]\s+|\s+)(?P<title>\S.*)", re.DOTALL
 )
-CHECKBOX = re.compile(r"^[^\S\n]*(?:(?:[-*+•]|\d{1,9}[.)])\s+)?\[[^\[\]\n]?\]\s+\S", re.MULTILINE)
 
 
 def score(document: Document) -> float:

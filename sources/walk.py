@@ -9,37 +9,34 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain, islice
+from types import MappingProxyType
 
 from models.board import Finding, Mark, NotItem, ParsedItem
 from models.enums import Declared, Severity
 from sources.document import FRONT_MATTER_LINES, Document, front_matter, heading_of
-from sources.masking import Mask, indent_of
-from sources.naming import LEGEND, LEGEND_ALONE, TEMPLATE
+from sources.legends import signs_of
+from sources.masking import BULLETS, NUMBER, Mask, indent_of
+from sources.naming import LEGEND, LEGEND_ALONE, is_template
 from sources.reading import lost
-from sources.vocabulary import (
-    DETAIL_KEYS,
-    GLYPHS,
-    MARKS,
-    NEEDS_WORDS,
-    ODD_MARKS,
-    priority_of,
-    state_of,
-    status_of,
-)
+from sources.signs import GLYPHS, MARKS, ODD_MARKS, SIGNS
+from sources.vocabulary import NEEDS_SIGNS, NEEDS_WORDS, detail_of, priority_of, state_of, status_of
+from sources.words import fold, words_of
 
 _ITEM = re.compile(
-    r"(?P<bullet>(?:[-*+•–]|\d{1,9}[.)])(?:\s+|(?=\[)))?(?:\[(?P<mark>[^\[\]]{0,24})\]|(?P<glyph>[☐□⬜🔲☑🗹☒])\ufe0f?)(?P<rest>.*)",
+    rf"(?P<bullet>(?:[{re.escape(BULLETS)}–—]|{NUMBER})(?:\s+|(?=[\[［【])))?"
+    r"(?:(?P<open>[\[［【])(?P<mark>[^\[\]［］【】]{0,24})[\]］】]|(?P<glyph>[☐□⬜🔲☑🗹☒])\ufe0f?)(?P<rest>.*)",
     re.DOTALL,
 )
-_STARTS = frozenset("-*+•–[0123456789☐□⬜🔲☑🗹☒")
-_BULLET = re.compile(r"(?:[-*+•]|\d{1,9}[.)])\s+")
+_STARTS = frozenset(BULLETS + "–—[［【0123456789０１２３４５６７８９☐□⬜🔲☑🗹☒")
+_BULLET = re.compile(rf"(?:[{re.escape(BULLETS)}]|{NUMBER})\s+|・")
+_OWN_BOX = re.compile(r"\[[^\s\[\]xX~/!+-]\]")
 _RULE = re.compile(r"(?:[-*_=]\s*){3,}$")
-_DETAIL = re.compile(r"\**(?P<key>[^\W\d][\w ]{1,20}?)\**\s*:\s*\**\s*(?P<value>.*)")
+_DETAIL = re.compile(r"\**(?P<key>[^\W\d][^:：*|()\[\]/`]{1,24}?)\**\s*[:：]\s*\**\s*(?P<value>.*)")
 _NEEDS = re.compile(
-    rf"[(\[;,—–]\s*(?:{NEEDS_WORDS})\b:?\s*(?P<ids>[^()\[\]]+)|(?:[(\[;—–]|\s-)\s*(?:依赖于?|依存)[:：]?\s*(?P<more>[^()\[\]]+)",
+    rf"[(\[;,—–]\s*(?:{NEEDS_WORDS})\b:?\s*(?P<ids>[^()\[\]]+)|(?:[(（\[;—–]|\s-)\s*(?:{NEEDS_SIGNS})[:：]?\s*(?P<more>[^()（）\[\]]+)",
     re.IGNORECASE,
 )
 _REFERENCE = re.compile(
@@ -56,6 +53,19 @@ _PLACE = re.compile(r"\b(?:XXX|NNN)\b|<[\w -]{1,40}>")
 _PLACEHOLDER_ALONE = re.compile(r"(?:XXX|NNN)(?:[.-][\w.]*)?|<[^<>]+>|…|\.\.\.")
 
 
+_WIDE_BRACKETS = ("［", "【")
+_NO_STATES = frozenset(
+    words_of(
+        "new fix fixed see note notes nb info warn warning error tip hint important bug feat feature features doc docs "
+        "chore test tests api ui ux db ci cd add added change changed remove removed deprecated security breaking "
+        "optional required rfc poc mvp perf refactor style build revert draft example link ref question idea backend "
+        "frontend hotfix update updated improvement enhancement release critical high medium low urgent qa ops infra "
+        "devops voir siehe ver vedi zie см смотри див patrz viz"
+    )
+)
+"""Words in brackets that tell a topic, a kind of change or a place to look at."""
+
+
 @dataclass(slots=True)
 class Section:
     line: int
@@ -68,7 +78,7 @@ class Grammar:
     """What one dialect adds to the walk. The base reads plain task lists."""
 
     min_step = 2  # columns that make a child: "-" and a space, as in CommonMark
-    states_required = False
+    states_required = False  # is this a board of states, where another word in capitals is one, too?
     indented_code = True  # four columns after a blank line outside a list are code, as in CommonMark
 
     def heading(self, line: int, level: int, title: str) -> None:
@@ -105,12 +115,27 @@ class Outline:
         self.findings.append(Finding(code, severity, line, message))
 
 
-def mark_status(mark: str, *, bullet: bool) -> Declared | None:
-    """Status of what stands in the brackets; None when this is no checkbox."""
+def mark_status(mark: str, *, bullet: bool, weak: bool = False) -> Declared | None:
+    """Status of what stands in the brackets; None when this is no checkbox. `weak`: see `state_of`."""
     inner = mark.strip().replace("\ufe0f", "")  # an emoji may come with its variation selector
-    if len(inner) <= 1:
-        return Declared.TODO if inner in ODD_MARKS and inner not in MARKS else MARKS.get(inner)
-    return state_of(inner) if bullet else None
+    if len(inner) > 1:
+        return state_of(inner, weak=weak) if bullet else None
+    if (status := MARKS.get(inner)) is not None or inner.isascii():
+        return Declared.TODO if status is None and inner in ODD_MARKS else status
+    return MARKS.get(fold(inner)) or SIGNS.get(inner)  # a wide letter, a picture
+
+
+def _may_be_a_state(mark: str) -> bool:
+    """A word or two in capitals: a state that is not known. What marks a change or a topic is none."""
+    words = mark.replace("_", " ").replace("-", " ").split()
+    letters = "".join(words)
+    return (
+        mark.isupper()
+        and len(letters) > 2
+        and len(words) < 4
+        and letters.isalpha()
+        and _NO_STATES.isdisjoint(fold(word) for word in words)
+    )
 
 
 def is_checkbox(text: str) -> bool:
@@ -139,7 +164,7 @@ def references(text: str) -> list[str] | None:
 
 def walk(document: Document, grammar: Grammar) -> Outline:
     """Read the whole document."""
-    walker = Walk(grammar)
+    walker = Walk(grammar, signs_of(document) if _OWN_BOX.search(document.text) else {})
     comments, masked = document.comments, document.masked
     for number, (line, raw) in enumerate(zip(document.live, document.raw, strict=True), 1):
         walker.feed(number, line, raw, comments.get(number, ()), masked.get(number))
@@ -171,8 +196,9 @@ _TAKEN = 1000
 class Walk:
     """The walk as a machine: fed line by line, it holds the items below the last heading."""
 
-    def __init__(self, grammar: Grammar) -> None:
+    def __init__(self, grammar: Grammar, signs: Mapping[str, Declared] = MappingProxyType({})) -> None:
         self.grammar = grammar
+        self.signs = signs  # what the file says that signs of its own mean
         self.outline = Outline()
         self.stack: list[tuple[int, ParsedItem]] = []
         self.section = ""
@@ -245,7 +271,7 @@ class Walk:
         self.paragraph = ""
         self.after_blank = True
         self.section = title[:200]
-        self.legend = LEGEND.search(self.section) is not None
+        self.legend = LEGEND.within(self.section)
         self.outline.sections.append(Section(number, level, title, len(self.outline.items)))
         self.grammar.heading(number, level, title)
 
@@ -262,7 +288,11 @@ class Walk:
     def _status(self, match: re.Match[str]) -> Declared | None:
         if match["glyph"]:
             return GLYPHS[match["glyph"]]
-        return mark_status(match["mark"], bullet=match["bullet"] is not None)
+        if self.signs and (inner := match["mark"].strip()) not in MARKS and inner in self.signs:
+            return self.signs[inner]
+        states = self.grammar.states_required
+        bullet = match["bullet"] is not None or (states and match["open"] == "【")
+        return mark_status(match["mark"], bullet=bullet, weak=states)
 
     def _item(self, number: int, indent: int, text: str, line: str, raw: str) -> bool:
         match = _ITEM.match(text)
@@ -270,13 +300,14 @@ class Walk:
             return False
         mark, rest, bullet = match["mark"] or "", match["rest"], match["bullet"] is not None
         status = self._status(match)
-        if rest[:1] in ("(", "[") or (not bullet and rest[:1] and not rest[0].isspace()):
+        wide = match["open"] in _WIDE_BRACKETS
+        if not wide and (rest[:1] in ("(", "[") or (not bullet and rest[:1] and not rest[0].isspace())):
             if status is not None:
                 self.outline.not_items.append(NotItem(number, "link"))
             return False
         title = rest.strip().removeprefix(":").strip()
         if status is None:
-            if not (bullet and self.grammar.states_required and mark.isupper() and len(mark) > 2 and title):
+            if not (bullet and self.grammar.states_required and title and _may_be_a_state(mark)):
                 return False
             status = Declared.TODO
             self.outline.find(
@@ -288,7 +319,8 @@ class Walk:
         if reason := self._no_item(number, mark, title):
             self.outline.not_items.append(NotItem(number, reason))
             return True
-        odd_mark(self.outline, number, mark)
+        if mark.strip() not in self.signs:
+            odd_mark(self.outline, number, mark)
         item = ParsedItem(line=number, title=title, status=status)
         if self.section:
             item.labels["section"] = self.section
@@ -309,7 +341,7 @@ class Walk:
             )
             self.outline.find("empty_item", Severity.INFO, number, message)
             return "empty"
-        if title[0] in "—–=→" or (title[0] in "-:" and _only_a_status(title[1:])):
+        if title[0] in "—–=→" or (title[0] in "-:" and (self.legend or _only_a_status(title[1:]))):
             return "legend"  # it explains the marks
         if self.legend and _only_a_status(title):
             return "legend"
@@ -342,9 +374,11 @@ class Walk:
             self.stack.clear()
             return
         self.paragraph = "" if bullet or text[0] in "|[" or indent > 3 else text
-        if not bullet and len(text) < 60 and (text[-1] in ":：" or text[:2] in ("**", "__")):
-            # "**Legend**" is a heading, too
-            self.legend = LEGEND.search(self.section) is not None or LEGEND.search(text) is not None
+        if not bullet and len(text) < 60:
+            if text[-1] in ":：" or text[:2] in ("**", "__"):  # "**Legend**" is a heading, too
+                self.legend = LEGEND.within(self.section) or LEGEND.within(text)
+            elif LEGEND_ALONE.whole(text):
+                self.legend = True
         if bullet is None and not self.after_blank and self.stack and indent <= self.stack[-1][0]:
             if text[0] != "|" and not self.grammar.prose(number, text, self.outline):
                 self.bodies.setdefault(self.stack[-1][1].line, []).append(text)  # wrapped, not indented
@@ -371,7 +405,7 @@ class Walk:
     ) -> None:
         content = text[bullet.end() :] if bullet else text
         match = _DETAIL.match(content)
-        label = DETAIL_KEYS.get(match["key"].lower()) if match else None
+        label = detail_of(match["key"]) if match else None
         needs = references(match["value"]) if match and label == "needs" else None
         if needs:
             item.needs.extend(needs)
@@ -448,7 +482,7 @@ def _drop_templates(outline: Outline) -> None:
         items = outline.items[section.first : end]
         if level and section.level <= level:
             level = 0
-        if not level and TEMPLATE.search(section.title) and any(map(_holds_a_place, items)):
+        if not level and is_template(section.title) and any(map(_holds_a_place, items)):
             level = section.level
         said = sum(section.line < line < last for line in legends)
         if not level and _explains(section, items, said):
@@ -482,7 +516,7 @@ def _explains(section: Section, items: list[ParsedItem], said: int) -> bool:
         and (said > 0 or len(items) > 1)
         and len(items) <= len(Declared)
         and len({item.status for item in items}) == len(items)
-        and LEGEND_ALONE.fullmatch(section.title) is not None
+        and LEGEND_ALONE.whole(section.title)
         and all(item.parent_line is None and not item.body for item in items)
     )
 
