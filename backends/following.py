@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from typing import Protocol
+from types import TracebackType
+from typing import Protocol, Self
 
 import httpx
 
@@ -41,25 +42,63 @@ class Reading(Protocol):
 
 
 class Watch:
-    """The waits of one call: which one is on, how long it may take, and within all of them the one deadline."""
+    """The waits of one call: which one is on, how long it may take, and within all of them the one deadline.
 
-    __slots__ = ("_bound", "_deadline", "kind", "seconds")
+    Each token begins another wait, a thousand times an answer: so the timer of a wait is not moved. When it fires, it
+    looks how much of the newest wait is left. Used as a context, which raises TimeoutError when a wait is over.
+    """
 
-    def __init__(self, bound: asyncio.Timeout, deadline: float) -> None:
-        self._bound = bound
+    __slots__ = ("_bound", "_deadline", "_loop", "_timer", "_until", "kind", "seconds")
+
+    def __init__(self, deadline: float) -> None:
         self._deadline = deadline
+        self._loop = asyncio.get_running_loop()
+        self._bound = asyncio.timeout_at(deadline)
+        self._timer: asyncio.TimerHandle | None = None
+        self._until = deadline
         self.kind = TimeoutKind.TOTAL
         self.seconds = 0.0
 
+    async def __aenter__(self) -> Self:
+        await self._bound.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        return await self._bound.__aexit__(kind, error, trace)
+
     def wait(self, kind: TimeoutKind, seconds: float, now: float) -> None:
         """From now on this may take so long."""
-        until = now + seconds
-        self.kind, self.seconds = (kind, seconds) if until < self._deadline else (TimeoutKind.TOTAL, 0.0)
-        self._bound.reschedule(min(until, self._deadline))
+        self.kind, self.seconds, self._until = kind, seconds, now + seconds
+        timer = self._timer
+        if timer is None or timer.when() > self._until:
+            if timer is not None:
+                timer.cancel()
+            self._timer = self._loop.call_at(self._until, self._look)
 
     def over(self) -> None:
         """What follows is waited for by somebody else."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         self._bound.reschedule(None)
+
+    def timed_out(self) -> tuple[TimeoutKind, float]:
+        """Which wait it was, and how long it could be."""
+        return (TimeoutKind.TOTAL, 0.0) if self._until >= self._deadline else (self.kind, self.seconds)
+
+    def _look(self) -> None:
+        if self._until >= self._deadline:
+            self._timer = None  # the deadline comes first, and has a timer of its own
+        elif self._until > self._loop.time():
+            self._timer = self._loop.call_at(self._until, self._look)
+        else:
+            self._timer = None
+            self._bound.reschedule(self._until)
 
 
 class Following:

@@ -198,8 +198,8 @@ class Transport:
                 content=body,
                 extensions={"timeout": self._timeouts},
             )
-            async with asyncio.timeout_at(deadline) as bound:
-                watch = Watch(bound, deadline)
+            watch = Watch(deadline)
+            async with watch:
                 if not work:
                     return await self._exchange(self._questions, request, watch, None)
                 async with self._slots:
@@ -242,12 +242,12 @@ class Transport:
         await connection.aclose()
 
     def _timed_out(self, watch: Watch | None, seconds: float) -> ModelCallError:
-        kind = watch.kind if watch else TimeoutKind.TOTAL
+        kind, wait = watch.timed_out() if watch else (TimeoutKind.TOTAL, 0.0)
         match kind:
             case TimeoutKind.FIRST_TOKEN:
-                said = f"began no answer within {watch.seconds if watch else 0:g} s"
+                said = f"began no answer within {wait:g} s"
             case TimeoutKind.STALL:
-                said = f"began an answer and was silent for {watch.seconds if watch else 0:g} s"
+                said = f"began an answer and was silent for {wait:g} s"
             case _:
                 said = f"gave no whole answer within {seconds:.1f} s"
         return ModelCallError(ErrorType.TIMEOUT, f"{self.url} {said}.", timeout=kind)
