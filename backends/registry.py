@@ -119,7 +119,7 @@ async def choose(
     `auto`: the first declared endpoint that answers, else the first usual port, else the extractive backend,
     whose probe then says what was tried. A backend's name: the first of that kind that answers. While none
     answers but one says that it is loading, waits up to `patience` seconds. Raises BackendUnavailable when none
-    can be used, SettingsError when a declared model is not there or the kind is not known.
+    can be used, SettingsError when a declared model is not there, the kind is not known, or none of it is declared.
     """
     return (await choices(settings, wanted, patience))[0]
 
@@ -153,7 +153,12 @@ async def choices(
         if clock() >= give_up or not any(probe.loading for _, probe in found):
             break
         await asyncio.sleep(min(1.0, max(0.0, give_up - clock())))
-    tried = "; ".join(refusals) or "none is declared"
+    if not found and wanted != "auto":
+        raise SettingsError(
+            f"No {wanted} endpoint is declared, and there is no usual place to look for one. Declare it under "
+            '[[endpoints]] in penstock.toml (docs/backends.md), or use backend = "auto".'
+        )
+    tried = "; ".join(refusals)
     if wanted == "auto":
         endpoint = extractive_endpoint()
         probe = await _probe(endpoint, DECLARED_SECONDS)

@@ -128,9 +128,7 @@ async def test_a_declared_model_that_is_there(tmp_path: Path, simulator: Simulat
     "kind", [BackendName.GEMINI, BackendName.ANTHROPIC, BackendName.COMMAND, BackendName.POLL]
 )
 async def test_what_is_only_used_when_it_is_declared(tmp_path: Path, kind: BackendName) -> None:
-    with pytest.raises(
-        BackendUnavailable, match=rf"No {kind} server can be used: none is declared\. .*endpoints"
-    ):
+    with pytest.raises(SettingsError, match=rf"No {kind} endpoint is declared, .*endpoints"):
         await registry.choose(settings(tmp_path), kind)
 
 

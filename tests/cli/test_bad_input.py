@@ -149,7 +149,7 @@ def test_a_server_that_is_not_there_is_said(penstock: Any) -> None:
     one_complaint(
         penstock("run", "plan.md", "--dry-run", env=declared("http://127.0.0.1:9/v1")), 1, "127.0.0.1:9"
     )
-    one_complaint(penstock("run", "plan.md", "--backend", "gemini"), 2, "'gemini' is not built yet")
+    one_complaint(penstock("run", "plan.md", "--backend", "gemini"), 2, "No gemini endpoint is declared")
 
 
 def test_what_a_server_breaks_leaves_accepted_work_intact(penstock: Any) -> None:
