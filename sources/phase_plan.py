@@ -37,6 +37,8 @@ _PATH = re.compile(r"(?<![\w./-])[\w.-]{1,64}(?:/[\w.-]{1,64}){1,12}")
 _EXTENSION = re.compile(r"\.\w{1,8}$")
 
 
+_SHARE = 5
+"""Without phases, one line of so many has to have a state in words: one `[DONE]` makes no phase plan of a to-do list."""
 _FEWEST_STATES = 2
 """So many lines with a known state make a board of states: there other words in capitals are states, too."""
 
@@ -55,8 +57,10 @@ class _Phase:
 def score(document: Document) -> float:
     stated = _stated(document)
     phases = sum(phase_of(match["title"]) is not None for match in _HEADING.finditer(document.text))
-    if stated:
-        return 0.9 if phases else 0.8
+    if phases and stated:
+        return 0.9
+    if stated and _SHARE * stated >= sum(1 for _ in CHECKBOX.finditer(document.text)):
+        return 0.8
     return 0.75 if phases > 1 and CHECKBOX.search(document.text) else 0.0
 
 

@@ -33,6 +33,10 @@ Connection = psycopg.Connection[TupleRow]
 _SAYS = {Status.DONE: Declared.DONE, Status.CANCELLED: Declared.SKIPPED}
 
 
+class NotIngested(SourceError):
+    """The file is no board that was run."""
+
+
 @dataclass(slots=True)
 class WriteBack:
     """What was, or would be, written to one board."""
@@ -92,7 +96,7 @@ def write_back(
     real = path.resolve()
     known = connection.execute(statement("write_back.board"), {"source": str(real)}).fetchone()
     if known is None:
-        raise SourceError(
+        raise NotIngested(
             f"{path}: not ingested yet, so there is no state to write. `penstock run {path}` first."
         )
     board_id, sha256, dialect = known
@@ -181,9 +185,16 @@ def _replace(path: Path, data: bytes, expected: bytes, before: os.stat_result) -
 
 
 def _diff(old: bytes, new: bytes, name: str) -> str:
+    """As `git apply` takes it: line ends as they are, and said where the last line has none."""
     before, after = (_lines(data) for data in (old, new))
-    return "\n".join(difflib.unified_diff(before, after, f"a/{name}", f"b/{name}", lineterm=""))
+    made = difflib.unified_diff(before, after, f"a/{name}", f"b/{name}")
+    return "".join(
+        line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in made
+    )
 
 
 def _lines(data: bytes) -> list[str]:
-    return decode(data, "", len(data) + 1).text.split("\n")
+    text = data.decode(decode(data, "", len(data) + 1).encoding, errors="replace")
+    lines = [f"{line}\n" for line in text.split("\n")]
+    lines[-1] = lines[-1][:-1]  # what stands behind the last line end
+    return lines if lines[-1] else lines[:-1]

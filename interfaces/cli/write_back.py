@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -46,10 +47,13 @@ def show(config: Settings, paths: list[str], *, dry_run: bool, note: bool) -> bo
     from interfaces.cli.opening import opened
     from interfaces.cli.render import clean, console
     from models.errors import SourceError
-    from tasks.write_back import write_back
+    from tasks.write_back import NotIngested, write_back
 
     whole = True
     total = 0
+    piped = (
+        dry_run and not sys.stdout.isatty()
+    )  # `git apply` reads standard output: the diff and nothing else
     with opened(config) as (config, database), database.connect(autocommit=True) as connection:
         for origin in sources.expand(paths):
             if origin.path is None:
@@ -65,28 +69,31 @@ def show(config: Settings, paths: list[str], *, dry_run: bool, note: bool) -> bo
                     note=note,
                     dry_run=dry_run,
                 )
+            except NotIngested as error:
+                if (
+                    origin.name in paths
+                ):  # of a folder, files that were never run are none of this command's business
+                    complain(str(error))
+                    whole = False
+                continue
             except SourceError as error:
                 complain(str(error))
                 whole = False
                 continue
             total += made.marks
-            if made.diff and dry_run:
-                console().print(
-                    Syntax(
-                        "\n".join(map(clean, made.diff.split("\n"))),
-                        "diff",
-                        background_color="default",
-                        word_wrap=True,
-                    )
-                )
+            if made.diff and piped:
+                sys.stdout.write(made.diff)
+            elif made.diff and dry_run:
+                shown = "\n".join(map(clean, made.diff.splitlines()))
+                console().print(Syntax(shown, "diff", background_color="default"))
             elif made.marks:
                 console().print(
                     f"{origin.name}: {made.marks} mark{'s' if made.marks != 1 else ''} written", markup=False
                 )
             for sentence in made.not_written:
-                console().print(f"{origin.name}, {sentence}", style="yellow", markup=False)
+                typer.secho(f"{origin.name}, {sentence}", fg=typer.colors.YELLOW, err=piped)
     if not total and whole:
-        console().print("Nothing to write: the boards say what is known of their items.")
+        typer.echo("Nothing to write: the boards say what is known of their items.", err=piped)
     elif dry_run:
-        console().print(f"{total} mark{'s' if total != 1 else ''} would be written; nothing was.")
+        typer.echo(f"{total} mark{'s' if total != 1 else ''} would be written; nothing was.", err=piped)
     return whole

@@ -24,7 +24,8 @@ def test_a_run_writes_marks_only_when_asked(penstock: Any) -> None:
     shown = penstock("write-back", "plan.md", "--dry-run")
     assert shown.code == 0
     assert "+- [x] How deep is basin Alder" in shown.out
-    assert "1 mark would be written; nothing was." in shown.out
+    assert "1 mark would be written; nothing was." in shown.err
+    assert shown.out.startswith("--- a/plan.md"), "standard output is the diff alone"
     assert plan.read_bytes() == board.encode()
 
     again = penstock("run", "plan.md", "levels.md", "--write-back")

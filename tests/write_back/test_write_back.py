@@ -104,7 +104,8 @@ def test_what_was_written_changes_no_state(board: Path, connection: psycopg.Conn
 def test_dry_run_shows_a_diff_and_writes_nothing(board: Path, connection: psycopg.Connection[Any]) -> None:
     settle(connection, "Three")
     made = write(connection, board, dry_run=True)
-    assert "-- [ ] Three\n+- [x] Three" in made.diff
+    assert "-- [ ] Three\r\n+- [x] Three\r\n" in made.diff
+    assert made.diff.endswith("- [x] Four\n\\ No newline at end of file\n")
     assert board.read_bytes() == BOARD.encode()
 
 
