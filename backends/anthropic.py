@@ -27,6 +27,7 @@ class AnthropicBackend(Served):
     HEADERS: ClassVar[Mapping[str, str]] = {"anthropic-version": "2023-06-01"}
     FINISHED: ClassVar[frozenset[str]] = frozenset({"end_turn", "stop_sequence"})
     CUT: ClassVar[frozenset[str]] = frozenset({"max_tokens"})
+    OPTIONAL: ClassVar[tuple[str, ...]] = ("outputconfig", "temperature")  # older models, newer ones
     WORDS: ClassVar[Words] = {
         "authentication_error": ErrorType.AUTH,
         "permission_error": ErrorType.AUTH,
@@ -48,14 +49,15 @@ class AnthropicBackend(Served):
             "model": request.model,
             "max_tokens": request.max_tokens,
             "stream": True,
-            "temperature": request.temperature,
             "messages": [{"role": "user", "content": _content(request)}],
         }
         if request.system:
             # The same for every item of a recipe: marked, it is read once and then from the cache.
             block = {"type": "text", "text": request.system, "cache_control": {"type": "ephemeral"}}
             payload["system"] = [block]
-        if request.schema is not None:
+        if "temperature" not in self._without:
+            payload["temperature"] = request.temperature
+        if request.schema is not None and "outputconfig" not in self._without:
             payload["output_config"] = {"format": {"type": "json_schema", "schema": request.schema}}
         return payload
 

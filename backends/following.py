@@ -31,6 +31,10 @@ def check_size(size: int, url: str) -> None:
 class Reading(Protocol):
     """Who is told the events of a streamed body."""
 
+    def begin(self, simulated: bool, headers: dict[str, str]) -> None:
+        """A streamed 200 begins. `headers` are those that may be kept."""
+        ...
+
     @property
     def done(self) -> bool:
         """Nothing that matters can follow."""

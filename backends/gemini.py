@@ -46,6 +46,7 @@ class GeminiBackend(Served):
     KEY_HEADER: ClassVar[str] = "x-goog-api-key"
     FINISHED: ClassVar[frozenset[str]] = frozenset({"STOP"})
     CUT: ClassVar[frozenset[str]] = frozenset({"MAX_TOKENS"})
+    OPTIONAL: ClassVar[tuple[str, ...]] = ("responsejsonschema",)
     WORDS: ClassVar[Words] = {
         "resource_exhausted": ErrorType.RATE_LIMITED,
         "unavailable": ErrorType.OVERLOADED,
@@ -73,7 +74,9 @@ class GeminiBackend(Served):
         if request.wants_image:
             config["responseModalities"] = ["TEXT", "IMAGE"]
         if request.schema is not None:
-            config |= {"responseMimeType": "application/json", "responseJsonSchema": request.schema}
+            config["responseMimeType"] = "application/json"
+            if "responsejsonschema" not in self._without:
+                config["responseJsonSchema"] = request.schema
         payload: dict[str, Any] = {
             "contents": [{"role": "user", "parts": [*pictures, {"text": request.prompt}]}],
             "generationConfig": config,
@@ -92,9 +95,7 @@ class GeminiBackend(Served):
                 "Make them smaller.",
             )
         reply = await super()._ask(request, deadline, heard)
-        if heard.finish == "NO_IMAGE" or (
-            request.wants_image and not heard.images and heard.finish in self.FINISHED and not heard.refusal
-        ):
+        if heard.finish == "NO_IMAGE":
             raise ModelCallError(
                 ErrorType.EMPTY, f"{request.model} drew no picture.", partial=heard.answer(reply)
             )

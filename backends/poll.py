@@ -142,6 +142,8 @@ class PollBackend:
         )
         if not made.text and not images:
             raise ModelCallError(ErrorType.EMPTY, f"{self.url} said ready and gave nothing.", partial=made)
+        if request.wants_image and not images:
+            raise ModelCallError(ErrorType.EMPTY, f"{self.url} gave no picture.", partial=made)
         return made
 
     def _values(self, request: ModelRequest) -> dict[str, Any]:

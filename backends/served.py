@@ -6,6 +6,7 @@ whole reply and for one event of a stream), and which of its words mean that it 
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from typing import Any, ClassVar
 import orjson
 
 from backends import replies
-from backends.failures import Words
+from backends.failures import Words, error_text
 from backends.streams import Event
 from backends.transport import Reply, Transport
 from models.calls import Image, ModelAnswer, ModelCallError, ModelRequest
@@ -40,19 +41,21 @@ class Heard:
     images: list[Image] = field(default_factory=list)
     understood: bool = False  # at least one page was one of this protocol
     done: bool = False  # nothing that matters can follow
+    simulated: bool = False
+    headers: dict[str, str] = field(default_factory=dict)
 
-    def answer(self, reply: Reply | None) -> ModelAnswer:
-        """What was heard as an answer; without a reply, as much as there is of one that broke off."""
+    def answer(self, reply: Reply | None, seconds: float = 0.0) -> ModelAnswer:
+        """What was heard as an answer; without a reply, as much as there is of one that broke off after `seconds`."""
         return ModelAnswer(
             text=replies.visible("".join(self.text)),
             model=self.model,
             finish_reason=self.finish,
             prompt_tokens=self.prompt_tokens,
             completion_tokens=self.completion_tokens,
-            seconds=reply.seconds if reply else 0.0,
+            seconds=reply.seconds if reply else seconds,
             load_seconds=self.load_seconds,
-            simulated=reply.simulated if reply else False,
-            headers=reply.kept_headers() if reply else {},
+            simulated=reply.simulated if reply else self.simulated,
+            headers=reply.kept_headers() if reply else self.headers,
             cached_tokens=self.cached_tokens,
             first_seconds=reply.first_seconds if reply else None,
             images=tuple(self.images),
@@ -71,6 +74,9 @@ class _Reading:
     @property
     def done(self) -> bool:
         return self._heard.done
+
+    def begin(self, simulated: bool, headers: dict[str, str]) -> None:
+        self._heard.simulated, self._heard.headers = simulated, headers
 
     def feed(self, event: Event) -> bool:
         if event.data == DONE:
@@ -95,11 +101,14 @@ class Served(ABC):
     WORDS: ClassVar[Words] = {}
     FINISHED: ClassVar[frozenset[str]]
     CUT: ClassVar[frozenset[str]]
+    OPTIONAL: ClassVar[tuple[str, ...]] = ()
+    """What some servers of this protocol don't know and can do without, as their errors name it."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.name = str(endpoint.backend)
         self.url = endpoint.url.rstrip("/")
         self.endpoint = endpoint
+        self._without: set[str] = set()  # of OPTIONAL, what this server was found not to know
         self._http = Transport(endpoint, key_header=self.KEY_HEADER, headers=self.HEADERS, words=self.WORDS)
 
     async def close(self) -> None:
@@ -109,6 +118,8 @@ class Served(ABC):
         """As models.calls.Backend says."""
         least = replies.check_fits(request, self.url)
         heard = Heard()
+        clock = asyncio.get_running_loop().time
+        started = clock()
         try:
             reply = await self._ask(request, deadline, heard)
             if not heard.understood:
@@ -117,7 +128,7 @@ class Served(ABC):
                 )
         except ModelCallError as error:
             if error.partial is None and heard.text:
-                error.partial = heard.answer(None)
+                error.partial = heard.answer(None, clock() - started)
             raise
         answer = heard.answer(reply)
         if heard.refusal:
@@ -128,6 +139,8 @@ class Served(ABC):
             )
         written = "".join(heard.text) or ("thought" if heard.thought else "")
         replies.check_finished(answer, written, request, self.url, finished=self.FINISHED, cut=self.CUT)
+        if request.wants_image and not answer.images:
+            raise ModelCallError(ErrorType.EMPTY, f"{request.model} drew no picture.", partial=answer)
         await self._check_model(request, answer, deadline)
         if replies.was_cut(least, answer.prompt_tokens):
             raise ModelCallError(
@@ -140,11 +153,22 @@ class Served(ABC):
         return answer
 
     async def _ask(self, request: ModelRequest, deadline: float, heard: Heard) -> Reply:
-        """Ask once and hear the whole reply. Raises ModelCallError."""
-        reply = await self._exchange(self._path(request), self._payload(request), deadline, heard)
-        if reply.status != 200:
-            raise self._http.failure(reply, request.model)
-        return reply
+        """Ask and hear the whole reply. Raises ModelCallError.
+
+        A 400 that names something which can be left out is no answer yet: without it, then and from then on.
+        """
+        while True:
+            reply = await self._exchange(self._path(request), self._payload(request), deadline, heard)
+            if reply.status == 200:
+                return reply
+            error = self._http.failure(reply, request.model)
+            if error.error_type is not ErrorType.MALFORMED:
+                raise error
+            said = error_text(reply.body).lower().replace("_", "")
+            named = [word for word in self.OPTIONAL if word in said and word not in self._without]
+            if not named:
+                raise error
+            self._without.add(named[0])
 
     async def _exchange(self, path: str, payload: dict[str, Any], deadline: float, heard: Heard) -> Reply:
         """One exchange; a 200 that was not streamed is heard as one page."""

@@ -292,6 +292,9 @@ class Transport:
                 and response.status_code == 200
                 and (reader := reader_of(response.headers.get("content-type", ""), begins)) is not None
             ):
+                headers = self._struck_headers(response.headers)
+                begun = Reply(200, headers, b"", 0.0)
+                reading.begin(begun.simulated, begun.kept_headers())
                 following = Following(
                     self.url,
                     watch,
@@ -302,7 +305,6 @@ class Transport:
                 )
                 first = await following.run(begins, stream)
                 waited = None if first is None else first - started
-                headers = self._struck_headers(response.headers)
                 return Reply(200, headers, b"", clock() - started, True, waited)
             chunks: list[bytes] = []
             size, chunk = 0, begins

@@ -268,6 +268,7 @@ async def test_faults(served: Served, fault: str) -> None:
     assert error.timeout is kinds.get(fault)
     if fault in ARRIVED:
         assert error.partial is not None
+        assert error.partial.simulated
         assert bool(error.partial.text) is (fault not in ("empty", "no_image"))
     assert (await served.case.answer()).text  # the next call is a new one
 

@@ -178,6 +178,31 @@ async def test_pictures_go_to_anthropic_and_openai_before_the_prompt() -> None:
     assert recorder.asked[0].body["messages"][-1]["images"] == [encoded]
 
 
+async def test_what_a_model_does_not_know_is_left_out_from_then_on() -> None:
+    def wrong(message: str) -> bytes:
+        page = {"type": "error", "error": {"type": "invalid_request_error", "message": message}}
+        return http(400, orjson.dumps(page), "Content-Type: application/json")
+
+    first, second = (
+        wrong("output_config: Extra inputs are not permitted"),
+        wrong("`temperature` is deprecated"),
+    )
+    async with asking("anthropic", first, second, message()) as (backend, recorder):
+        for _ in range(2):
+            assert isinstance(await outcome(backend, schema={"type": "object"}), ModelAnswer)
+    keys = [{"output_config", "temperature"} & set(asked.body) for asked in recorder.asked]
+    assert keys == [{"output_config", "temperature"}, {"temperature"}, set(), set()]
+    unknown = {
+        "error": {"code": 400, "message": 'Unknown name "responseJsonSchema"', "status": "INVALID_ARGUMENT"}
+    }
+    good = sse(candidate("STOP", {"text": "Yes."}))
+    async with asking("gemini", http(400, orjson.dumps(unknown)), good) as (backend, recorder):
+        assert isinstance(await outcome(backend, schema={"type": "object"}), ModelAnswer)
+    configs = [asked.body["generationConfig"] for asked in recorder.asked]
+    assert ["responseJsonSchema" in config for config in configs] == [True, False]
+    assert configs[1]["responseMimeType"] == "application/json"
+
+
 # --- Gemini -------------------------------------------------------------------------------------------------
 
 
@@ -258,8 +283,10 @@ async def test_gemini_draws(simulator: Simulator) -> None:
     await backend.close()
 
 
-async def test_a_picture_that_was_wanted_and_only_talked_about_is_none() -> None:
-    async with asking("gemini", sse(candidate("STOP", {"text": "Here it is."}))) as (backend, _):
+@pytest.mark.parametrize("kind", ["gemini", "anthropic"])
+async def test_a_picture_that_was_wanted_and_only_talked_about_is_none(kind: str) -> None:
+    reply = message() if kind == "anthropic" else sse(candidate("STOP", {"text": "Here it is."}))
+    async with asking(kind, reply) as (backend, _):
         error = await outcome(backend, wants_image=True)
     assert isinstance(error, ModelCallError)
     assert error.error_type is ErrorType.EMPTY

@@ -193,9 +193,10 @@ async def test_a_dead_server_stops_the_drain_and_costs_nothing(world: World) -> 
     assert tally.accepted == 40
 
 
-async def test_no_evidence_goes_to_a_person_at_once(world: World) -> None:
+@pytest.mark.parametrize("kind", [ErrorType.NO_EVIDENCE, ErrorType.CONTEXT_TOO_LONG])
+async def test_what_would_end_so_again_goes_to_a_person_at_once(world: World, kind: ErrorType) -> None:
     world.add(2)
-    tally = await world.drain(failing(ErrorType.NO_EVIDENCE, 99))
+    tally = await world.drain(failing(kind, 99))
     assert (tally.deferred, tally.retry) == (2, 0)
 
 
