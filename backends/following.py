@@ -69,11 +69,11 @@ class Watch:
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool | None:
+    ) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        return await self._bound.__aexit__(kind, error, trace)
+        await self._bound.__aexit__(kind, error, trace)
 
     def wait(self, kind: TimeoutKind, seconds: float, now: float) -> None:
         """From now on this may take so long."""
