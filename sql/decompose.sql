@@ -72,6 +72,10 @@ select i.id, s.kind, s.title, s.body, s.labels, s.origin from item i join item_s
    and not exists (select from item c where c.parent_id = i.id)
  order by i.position, i.id
 
+-- name: documents
+select s.body from item i join item_source s on s.item_id = i.id
+ where i.board_id = %(board)s and s.origin = %(origin)s and s.removed_at is null and s.declared not in ('done', 'skipped')
+
 -- name: keep_complexity
 update item_source s set complexity = g.score
   from unnest(%(ids)b::bigint[], %(scores)b::int2[]) as g(id, score)

@@ -18,7 +18,8 @@ from sql.statements import statement
 from tasks.decompose.across import edges_beyond, found_abroad, keep_links, keep_wanted
 from tasks.decompose.duplicates import claim_works, free_refused
 from tasks.decompose.graph import Graph, Node, Ring, build
-from tasks.decompose.structural import split_new_items
+from tasks.decompose.prd import left_out_finding
+from tasks.decompose.structural import DOCUMENT, split_new_items
 from tasks.decompose.wishes import Wishes
 from tasks.ingest import replace_findings
 from tasks.recipes import Recipes
@@ -108,6 +109,8 @@ def decompose_board(
         graph.findings = _not_said_before(connection, board_id, [*graph.findings, *duplicates])
         for ring in graph.rings:
             ring.keeper = _keeper(ring)
+        if wishes.split_above and any(node.origin == DOCUMENT for node in nodes):
+            graph.findings += _left_out(connection, board_id)
             if ring.keeper is not None:
                 graph.edges |= {(leaf.id, ring.keeper.id) for leaf in ring.leaves if leaf is not ring.keeper}
         keep_wanted(connection, board_id, folder, graph, abroad)
@@ -192,6 +195,11 @@ def _forget_unknown(
 
 def _not_said_before(connection: Connection, board_id: int, findings: list[Finding]) -> list[Finding]:
     """The parser names unknown ids of its dialect already."""
+def _left_out(connection: Connection, board_id: int) -> list[Finding]:
+    rows = connection.execute(statement("decompose.documents"), {"board": board_id, "origin": DOCUMENT})
+    return [finding for (text,) in rows if (finding := left_out_finding(text)) is not None]
+
+
     said = connection.execute(statement("ingest.findings"), {"board": board_id, "stages": ["parse"]})
     lines = {line for code, _, line, _ in said if code == "unknown_dependency"}
     return [
