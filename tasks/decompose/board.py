@@ -14,6 +14,7 @@ from psycopg.rows import TupleRow
 from models.board import Finding
 from models.enums import SETTLED, Severity, Status
 from models.errors import InputError
+from sql.deadlocks import again_after_deadlock
 from sql.statements import statement
 from tasks.decompose.across import edges_beyond, found_abroad, keep_links, keep_wanted
 from tasks.decompose.duplicates import claim_works, free_refused
@@ -53,6 +54,7 @@ class Decomposition:
         }
 
 
+@again_after_deadlock
 def decompose_board(
     connection: Connection, board_id: int, recipes: Recipes, wishes: Wishes | None = None
 ) -> Decomposition:
@@ -107,10 +109,10 @@ def decompose_board(
         graph = build(nodes, abroad=abroad, beyond=edges_beyond(connection, board_id, needed))
         _forget_unknown(connection, board_id, graph, abroad)
         graph.findings = _not_said_before(connection, board_id, [*graph.findings, *duplicates])
-        for ring in graph.rings:
-            ring.keeper = _keeper(ring)
         if wishes.split_above and any(node.origin == DOCUMENT for node in nodes):
             graph.findings += _left_out(connection, board_id)
+        for ring in graph.rings:
+            ring.keeper = _keeper(ring)
             if ring.keeper is not None:
                 graph.edges |= {(leaf.id, ring.keeper.id) for leaf in ring.leaves if leaf is not ring.keeper}
         keep_wanted(connection, board_id, folder, graph, abroad)
@@ -193,13 +195,13 @@ def _forget_unknown(
         connection.execute(statement("decompose.forget_unknown"), {"board": board_id, "lines": sorted(met)})
 
 
-def _not_said_before(connection: Connection, board_id: int, findings: list[Finding]) -> list[Finding]:
-    """The parser names unknown ids of its dialect already."""
 def _left_out(connection: Connection, board_id: int) -> list[Finding]:
     rows = connection.execute(statement("decompose.documents"), {"board": board_id, "origin": DOCUMENT})
     return [finding for (text,) in rows if (finding := left_out_finding(text)) is not None]
 
 
+def _not_said_before(connection: Connection, board_id: int, findings: list[Finding]) -> list[Finding]:
+    """The parser names unknown ids of its dialect already."""
     said = connection.execute(statement("ingest.findings"), {"board": board_id, "stages": ["parse"]})
     lines = {line for code, _, line, _ in said if code == "unknown_dependency"}
     return [

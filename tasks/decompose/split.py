@@ -130,6 +130,7 @@ async def apply_split(
 
 
 def _apply(item_id: int, data: Mapping[str, Any] | None, approving: Collection[str]) -> Steps[int]:
+    yield "decompose.lock_items", {"ids": [item_id]}
     rows = yield "decompose.parent_of_split", {"item": item_id}
     parent = _Parent(*rows[0]) if rows else None
     expected = Status.WAITING if data is None else Status.DONE
@@ -187,6 +188,7 @@ async def apply_plan(connection: psycopg.AsyncConnection[Any], item_id: int, dat
 
 
 def _apply_plan(item_id: int, data: Mapping[str, Any]) -> Steps[int]:
+    yield "decompose.lock_items", {"ids": [item_id]}
     rows = yield "decompose.parent_of_split", {"item": item_id}
     parent = _Parent(*rows[0]) if rows else None
     if parent is None or parent.status != Status.WAITING:
@@ -234,6 +236,7 @@ def split_item(
     it (`keep`).
     """
     if parent is None:
+        yield "decompose.lock_items", {"ids": [item_id]}
         rows = yield "decompose.parent_of_split", {"item": item_id}
         parent = _Parent(*rows[0])
     parts = data["subtasks"]
