@@ -16,7 +16,7 @@ from models.enums import Declared, Severity
 from sources.document import Document, heading_of
 from sources.gfm import take_key
 from sources.masking import BULLETS, NUMBER
-from sources.naming import NEXT_STEP_HEADING, NOTHING, heading_words, is_plain, lane_of
+from sources.naming import NEXT_STEP_HEADING, NOTHING, heading_words, is_certain, is_plain, lane_of
 from sources.obsidian_tasks import take_fields
 from sources.structure import name_of, settle
 from sources.vocabulary import priority_of, status_of
@@ -68,13 +68,17 @@ def score(document: Document) -> float:
     level = max(lanes, key=lambda level: len({status for _, status in lanes[level]}))
     found, other = lanes[level], others.get(level, 0)
     states = len({status for _, status in found})
-    certain = sum(not is_plain(title) for title, _ in found)
+    certain = sum(is_certain(title) for title, _ in found)
+    if states > 2 and sum(not is_plain(title) for title, _ in found) > 2:
+        certain = len(found)
     if NEXT_STEP_HEADING.search(document.text):
         return (
             0.0 if states < 2 or not certain else 0.65
         )  # a hand-off file also says what is done and what waits
     if states > 1 and (certain > 1 or (certain and len(found) >= other)):
         return 0.88
+    if not certain and any(not is_plain(title) for title, _ in found):
+        return 0.0  # "Waiting for the dough", "Ready"
     alone = other == 0 and (level > 1 or len(found) > 1 or not others)
     named = _FILE_NAMES.search(document.name) is not None
     if named and sum(map(len, lanes.values())) > 1:
@@ -173,7 +177,8 @@ class _Lanes(Grammar):
                 self._enter(_LABEL_LEVEL, name, Declared.DONE)
             return True
         status = lane_of(name)
-        if status is None or (self.open and is_plain(name)):
+        inside = self.open and self.open[-1].level < _LABEL_LEVEL
+        if status is None or (inside and is_plain(name)):
             return False
         while self.open and self.open[-1].level >= _LABEL_LEVEL:
             self.open.pop()

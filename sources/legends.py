@@ -7,13 +7,21 @@ from collections.abc import Iterator
 
 from models.enums import Declared
 from sources.document import Document, heading_of
-from sources.naming import LEGEND, LEGEND_ALONE, heading_words
+from sources.naming import (
+    LEGEND,
+    LEGEND_ALONE,
+    MEANING_COLUMN,
+    SIGN_COLUMN,
+    STATUS_COLUMN,
+    heading_words,
+)
 from sources.signs import SIGNS, pictures
-from sources.vocabulary import status_of
+from sources.vocabulary import state_of, status_of
 
 _PICTURE = "[\u2190-\u21ff\u2300-\u27bf\u2900-\u297f\u2b00-\u2bff\u3007\U0001f100-\U0001faff×√]\ufe0f?"
 _PAIR = re.compile(
-    rf"(?P<sign>{_PICTURE}|`?\[[^\[\]\s`]\]`?)[\s`]*(?P<is>[=:：–—→|-]?)[\s>]*\**(?P<words>[^\W\d_][^|,;·•=\n。；、，/]{{1,60}})"
+    rf"(?P<sign>{_PICTURE}|`?\[[^\[\]\s`]\]`?)[\s`*]*(?P<is>[-=＝:：–—→|]?)[\s>]*\**"
+    rf"(?P<words>[^\W\d_](?:(?!{_PICTURE})[^|,;·•=＝\n。；、，/`]){{0,60}})"
 )
 _LABEL = re.compile(r"\W*(?P<name>[^:：]{2,40})\s*[:：]")
 _MOST_LINES = 20_000
@@ -29,7 +37,7 @@ def signs_of(document: Document) -> dict[str, Declared]:
 
 
 def _explained(document: Document) -> Iterator[tuple[str, Declared]]:
-    legend = False
+    legend = table = rows = False
     for line in document.live[:_MOST_LINES]:
         text = line.strip()
         if not text or len(text) > 1000:
@@ -37,16 +45,23 @@ def _explained(document: Document) -> Iterator[tuple[str, Declared]]:
         if text[0] == "#" and (heading := heading_of(line)):
             legend = LEGEND.within(heading_words(heading[1]))
             continue
-        if _is_label(text):
-            legend = True
+        if text[0] == "|":
+            table = table or (not rows and _is_key(text))
+            rows = True
+        else:
+            table = rows = False
+            legend = legend or _is_label(text)
+        if rows and not table and not legend:
+            continue
         if text.isascii() and "[" not in text and ":" not in text:
             continue
         shown = pictures(text)
         pairs = list(_PAIR.finditer(shown))
-        if pairs and (legend or _explains(shown, pairs)):
+        if pairs and (legend or table or _explains(shown, pairs)):
             for pair in pairs:
                 sign = pair["sign"].strip("`[]\ufe0f")
-                status = status_of(pair["words"].strip(" *_"))
+                words = pair["words"].strip(" *_")
+                status = status_of(words) if legend else state_of(words, weak=True)
                 if status is not None and not any(mark in pair["words"] for mark in SIGNS):
                     yield sign, status
 
@@ -57,6 +72,15 @@ def _is_label(text: str) -> bool:
     return LEGEND_ALONE.whole(match["name"] if match else text[:60])
 
 
+def _is_key(header: str) -> bool:
+    """ "Sign | Meaning", "Status | Icon": a table of little else."""
+    cells = [cell for cell in header.strip(" |").split("|") if cell.strip()]
+    named = sum(
+        SIGN_COLUMN.whole(cell) or MEANING_COLUMN.whole(cell) or STATUS_COLUMN.whole(cell) for cell in cells
+    )
+    return 1 < len(cells) < 4 and named > 1 and not all(map(STATUS_COLUMN.whole, cells))
+
+
 def _explains(text: str, pairs: list[re.Match[str]]) -> bool:
     """A line that gives each sign its meaning with an equals sign."""
-    return all(pair["is"] == "=" for pair in pairs) and not text.startswith("|")
+    return all(pair["is"] in ("=", "＝") for pair in pairs) and not text.startswith("|")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -20,10 +21,8 @@ from sources.reading import decode
 from sources.vocabulary import WRITTEN, languages_of, status_of
 
 _ENDS = re.compile(r"(\r\n|\r|\n)")
-_NOTE = re.compile(
-    r"\s<!-- penstock: [^<>]{0,200} -->(?=\s*$)"
-)  # of an earlier write-back: there is one at most
 _MARKDOWN = frozenset({"box", "state", "glyph"})
+_WORDED = frozenset({"state", "cell"})
 
 _BOXES = {
     Declared.TODO: " ",
@@ -80,9 +79,10 @@ def rewrite(data: bytes, source: str, edits: Sequence[Edit], today: date, max_by
     pieces = _ENDS.split(text)  # line 1, its end, line 2, ...
     refused: list[Edit] = []
     changes: dict[int, list[tuple[int, int, str]]] = {}
+    languages = _languages(pieces, edits)
     for edit in edits:
         index = 2 * (edit.mark.line - 1)
-        made = _changes(pieces[index], edit, today) if 0 <= index < len(pieces) else None
+        made = _changes(pieces[index], edit, today, languages) if 0 <= index < len(pieces) else None
         if made is None:
             refused.append(edit)
         else:
@@ -115,9 +115,23 @@ def _codec(data: bytes, source: str, max_bytes: int) -> tuple[bytes, str]:
     return b"", decode(data, source, max_bytes).encoding
 
 
-def _changes(line: str, edit: Edit, today: date) -> list[tuple[int, int, str]] | None:
+def _languages(pieces: Sequence[str], edits: Sequence[Edit]) -> str:
+    """The languages of the words that are to be changed, the most frequent first: a word of two languages is of that
+    which the other words are of."""
+    found: Counter[str] = Counter()
+    for edit in edits:
+        index = 2 * (edit.mark.line - 1)
+        if edit.mark.style in _WORDED and 0 <= index < len(pieces):
+            start, end = _column(pieces[index], edit.mark.start), _column(pieces[index], edit.mark.end)
+            found.update(languages_of(pieces[index][start:end]))
+    return " ".join(language for language, _ in found.most_common())
+
+
+def _changes(line: str, edit: Edit, today: date, languages: str) -> list[tuple[int, int, str]] | None:
     mark = edit.mark
     style, _, word = mark.style.partition(":")
+    if style in _WORDED:
+        word = languages
     start, end = _column(line, mark.start), _column(line, mark.end)
     if start is None or end is None:
         return None
@@ -135,15 +149,7 @@ def _changes(line: str, edit: Edit, today: date) -> list[tuple[int, int, str]] |
             (len(line.rstrip()), len(line.rstrip()), f" pri:{priority[1]}")
         )  # the format's own convention
     if edit.note and style in _MARKDOWN:
-        earlier = _NOTE.search(line)
-        stop = len(line.rstrip())
-        made.append(
-            (
-                earlier.start() if earlier else stop,
-                earlier.end() if earlier else stop,
-                f" <!-- {edit.note} -->",
-            )
-        )
+        made.append((len(line.rstrip()), len(line.rstrip()), f" <!-- {edit.note} -->"))
     return made
 
 
@@ -161,7 +167,8 @@ def _column(line: str, column: int) -> int | None:
     return len(line) if seen == column else None
 
 
-# ---- the styles: what stands there, what it shall say, today, a word that the dialect gave along
+# ---- the styles: what stands there, what it shall say, today, a word that the dialect gave along, or for words the
+# languages that they may be of
 
 
 def _box(current: str, status: Declared, today: date, word: str) -> str | None:
@@ -188,20 +195,20 @@ def _words(current: str, status: Declared, today: date, word: str) -> str | None
     elif not any(sign.isalnum() for sign in inner):
         new = {**_SIGNS, Declared.SKIPPED: "➖"}.get(status)
     elif pictured := _PICTURED.fullmatch(inner):
-        said = _word(pictured["words"], status)
+        said = _word(pictured["words"], status, word)
         new = f"{_SIGNS.get(status, '➖')} {said}" if said and status is not Declared.PARTIAL else None
     else:
-        new = _word(inner, status)
+        new = _word(inner, status, word)
     return current.replace(inner, new) if new is not None and status_of(new) is status else None
 
 
 _PICTURED = re.compile(r"[^\w\s]{1,3}\s+(?P<words>\w.*)")
 
 
-def _word(inner: str, status: Declared) -> str | None:
+def _word(inner: str, status: Declared, likely: str) -> str | None:
     """The status in the language and case of what stands there; None where more than a status does: a date, a name."""
     languages = languages_of(inner)
-    language = next((code for code in WRITTEN if code in languages), None)
+    language = next((code for code in (*likely.split(), *WRITTEN) if code in languages), None)
     if language is None:
         return None
     new = WRITTEN[language][status]

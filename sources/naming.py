@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from enum import Enum, auto
 from functools import cache, lru_cache
 
 from models.enums import Declared
@@ -73,50 +74,74 @@ def lane_of(title: str, *, loose: bool = False) -> Declared | None:
 
 def is_plain(title: str) -> bool:
     """Is the lane's name one that headings of other documents have, too ("Today", "Archive")?"""
-    return _lane(title[:600], False)[1]
+    return _lane(title[:600], False)[1] is Sure.PLAIN
+
+
+def is_certain(title: str) -> bool:
+    """Is it a lane's name and nothing else?"""
+    return _lane(title[:600], False)[1] is Sure.CERTAIN
+
+
+class Sure(Enum):
+    """How sure it is that a heading names a lane."""
+
+    NO = auto()
+    PLAIN = auto()
+    BEGINS = auto()  # "Waiting for the dough"
+    CERTAIN = auto()
 
 
 @lru_cache(maxsize=4096)
-def _lane(title: str, loose: bool) -> tuple[Declared | None, bool]:
+def _lane(title: str, loose: bool) -> tuple[Declared | None, Sure]:
     name = _NUMBERED.sub("", _COUNT.sub("", fold(heading_words(title)).replace("_", " ").strip()))
     if not name or len(name) > 4 * _LONGEST:
-        return None, False
+        return None, Sure.NO
     without = _BRACKETS.sub(" ", name)
     for text in dict.fromkeys((name, without, *_PARTS.split(without, maxsplit=1)[:1])):
         if len(text) <= _LONGEST and (found := _named(trimmed(text))) is not None:
             return found
     found = _joined(words_of(without), loose) if len(without) <= _LONGEST else None
-    return found or (None, False)
+    return found or (None, Sure.NO)
 
 
-def _named(name: str) -> tuple[Declared, bool] | None:
+def _named(name: str) -> tuple[Declared, Sure] | None:
     """The lane that is called so and nothing else, but for a word for tasks: "Open tasks", "完了したタスク"."""
     words = words_of(name)
     lane = _lanes().whole(words, name)
     if lane is not None:
-        return lane[0], _field("plain").whole(words, name) is not None
+        return lane[0], _sure(words, name)
     if (status := state_of(name)) is not None:
-        return status, False  # "not started"
-    if is_unspaced(name):
-        rest = name
-        for at, length, _ in reversed(list(_field("things").inside(name))):
-            rest = rest[:at] + " " + rest[at + length :]
-        rest = trimmed(rest)
-    else:
-        things = {
-            place for at, length, _ in _field("things").among(words) for place in range(at, at + length)
-        }
-        rest = " ".join(word for at, word in enumerate(words) if at not in things) if things else name
+        return status, Sure.CERTAIN  # "not started"
+    rest = _without_things(name, words)
     if not rest or rest == name:
         return None
     for text in dict.fromkeys((rest, rest.replace(" ", "") if is_unspaced(rest) else rest)):
         words = words_of(text)
         if (lane := _lanes().whole(words, text)) is not None:
-            return lane[0], _field("plain").whole(words, text) is not None
+            return lane[0], _sure(words, text)
+        if (status := state_of(text)) is not None:
+            return status, Sure.CERTAIN
     return None
 
 
-def _joined(words: list[str], loose: bool) -> tuple[Declared, bool] | None:
+def _sure(words: list[str], name: str) -> Sure:
+    return Sure.PLAIN if _field("plain").whole(words, name) is not None else Sure.CERTAIN
+
+
+def _without_things(name: str, words: list[str]) -> str:
+    """The name without its words for tasks, but for those that are part of a state: "в работе", "in Arbeit"."""
+    if is_unspaced(name):
+        for at, length, _ in reversed(list(_field("things").inside(name))):
+            name = name[:at] + " " + name[at + length :]
+        return trimmed(name)
+    things = {place for at, length, _ in _field("things").among(words) for place in range(at, at + length)}
+    for at, length, _ in _lanes().among(words):
+        if length > 1:
+            things.difference_update(range(at, at + length))
+    return " ".join(word for at, word in enumerate(words) if at not in things) if things else name
+
+
+def _joined(words: list[str], loose: bool) -> tuple[Declared, Sure] | None:
     """A lane's name and more: "Waiting for the printer", "Done since May"."""
     lane = _lanes().at(words, 0) if words else None
     if lane is None or lane[0] == len(words):
@@ -124,13 +149,16 @@ def _joined(words: list[str], loose: bool) -> tuple[Declared, bool] | None:
     length, (status, _) = lane
     name = " ".join(words[:length])
     if loose:
-        return status, False
+        return status, Sure.BEGINS
+    waits = _field("waits").at(words, 0)
+    if waits is not None and waits[0] < len(words):
+        return Declared.BLOCKED, Sure.BEGINS
     if _field("plain").whole(words[:length], name) is not None:
         return None
     follows = words[length]
     ends = _field("joins").at(words, length - 1) if length > 1 else None  # "waiting for"
     if ends is not None or follows[0].isdigit() or _field("joins").at(words, length) is not None:
-        return status, False
+        return status, Sure.BEGINS
     return None
 
 
@@ -192,8 +220,25 @@ STATUS_IN_HEADER = Names("status", without=lambda word: state_of(word, weak=True
 """A longer header that speaks of a status ("Implementation status"): it is one where its cells are statuses."""
 DATE_COLUMN = Names("date")
 MEANING_COLUMN = Names("meaning")
+SIGN_COLUMN = Names("sign")
 THING_COLUMN = Names("thing")
 """What a table lists the condition of. Its "Status" is no work unless it says how far the work on it is."""
 CONDITION = Names("condition")
 """A cell that begins so says how something is, not how far it is."""
 TOTAL_ROW = Names("total")
+OBLIGATIONS = frozenset(
+    {
+        "must",
+        "should",
+        "could",
+        "won't",
+        "must-have",
+        "should-have",
+        "could-have",
+        "nice-to-have",
+        "muss",
+        "soll",
+        "kann",
+    }
+)
+"""How binding requirements are. A table that says so holds requirements: nothing to tick."""

@@ -15,8 +15,10 @@ from sources.naming import (
     DATE_COLUMN,
     MEANING_COLUMN,
     NUMBER_COLUMN,
+    OBLIGATIONS,
     OWNER_COLUMN,
     PHASE_COLUMN,
+    SIGN_COLUMN,
     STATUS_COLUMN,
     STATUS_IN_HEADER,
     THING_COLUMN,
@@ -209,7 +211,11 @@ def work_column(table: Table) -> int | None:
         return None
     work = [i for i in columns if CHECK_COLUMN.within(table.header[i]) or WORK_COLUMN.within(table.header[i])]
     first = columns[0]
+    if not any(_says(row.cells[first]) for row in table.rows) and SIGN_COLUMN.whole(table.header[first]):
+        return None  # "Icon | Status": what the signs mean
     if status is None:
+        if any(_binds(table, column) for column in columns[1:]):
+            return None
         boxed = sum(_BOXED.fullmatch(row.cells[first]) is not None for row in table.rows)
         return first if (first in work and number is not None) or 2 * boxed > len(table.rows) else None
     if not _known(table, status) and any(_says(row.cells[status]) for row in table.rows):
@@ -224,6 +230,11 @@ def work_column(table: Table) -> int | None:
     if named is not None:
         return named
     return next((column for column in columns if not _is_secondary(table.header[column])), first)
+
+
+def _binds(table: Table, column: int) -> bool:
+    cells = [row.cells[column].lower().replace(" ", "-") for row in table.rows if row.cells[column]]
+    return bool(cells) and OBLIGATIONS.issuperset(cells)
 
 
 def _says(cell: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache, lru_cache
 
@@ -40,8 +41,6 @@ def _states() -> Phrases[_Said]:
     # What is a state by itself goes first, so that a phrase is strong if it is so in any language.
     for suffix in ("", "_cell"):
         for field, status in STATUS_OF_FIELD.items():
-            if suffix and field == "partial":
-                continue
             for language, word in entries(LANGUAGES, field + suffix):
                 known = found.add(language, word, _Said(status, not suffix, set()))
                 if known.status is status:
@@ -55,8 +54,6 @@ def _states() -> Phrases[_Said]:
                 found.add(language, negation + word, _Said(Declared.TODO, True, {language.code}))
     for suffix in ("", "_cell"):
         for field, status in STATUS_OF_FIELD.items():
-            if suffix and field == "partial":
-                continue
             for language, word in entries(LANGUAGES, field + suffix):
                 found.add_unaccented(language, word, _Said(status, not suffix, {language.code}))
     found.close()
@@ -86,6 +83,8 @@ _PERCENT = re.compile(r"^\W{0,40}?(?:(\d{1,3})(?:[.,٫]\d{1,6})?\s*[%٪]|[%٪]\s
 _FRACTION = re.compile(
     rf"^\W{{0,40}}?(\d{{1,5}})\s*(?:{_NUMBER_WORDS})\s*(\d{{1,5}})(?:\s+[^\W\d_]+){{0,3}}\W{{0,3}}$"
 )
+_STRUCK = re.compile(r"~~[^~]{1,200}~~")
+_SHARE = re.compile(r"(?<!\d)(\d{1,3})\s?[%٪]")
 _BOX = re.compile(r"(?:[-*+]\s+)?[\[［](.?)[\]］]")
 _CLAUSE = re.compile(r"[,;(){}\[\]:|\n。，；、·•—–،؛]|\s[-/]\s|\.\s")
 _CLOSED = (Declared.DONE, Declared.SKIPPED)
@@ -99,11 +98,17 @@ def status_of(cell: str) -> Declared | None:
     Words say more than signs beside them. A negation goes before what it negates and "partly" before "done":
     "не выполнено" is not done.
     """
+    cell = cell[:1000]
     text = (
-        shown(cell[:1000]).replace("*", "").replace("`", "").replace("~~", "").replace("_", " ").strip()[:200]
+        _without_struck(shown(cell))
+        .replace("*", "")
+        .replace("`", "")
+        .replace("~~", "")
+        .replace("_", " ")
+        .strip()[:200]
     )
     if not text:
-        return None
+        return _of_badge(cell)
     if box := _BOX.match(text):
         mark = MARKS.get(box[1].strip())
         if mark is not None or box.end() == len(text):
@@ -122,6 +127,18 @@ def status_of(cell: str) -> Declared | None:
         return answer or (Declared.DONE if folded == "+" else Declared.TODO)
     if (signs := sign_status(text)) is not None:
         return signs
+    return _of_badge(cell)
+
+
+def _without_struck(text: str) -> str:
+    """ "~~in progress~~ done" is done; a text that is struck altogether stays."""
+    if "~~" not in text:
+        return text
+    left = _STRUCK.sub(" ", text)
+    return left if left.strip() else text
+
+
+def _of_badge(cell: str) -> Declared | None:
     return _said(fold(words)) if "](" in cell and (words := badge_words(cell)) else None
 
 
@@ -152,32 +169,36 @@ def _said(folded: str) -> Declared | None:
 
 def _clause(clause: str) -> Declared | None:
     words = words_of(clause)
-    matches = [(at, said) for at, _, said in _states().among(words)]
-    found = {said.status for _, said in matches}
+    matches = list(_states().among(words))
+    found = {said.status for _, _, said in matches}
     if is_unspaced(clause):
         found.update(said.status for _, _, said in _states().inside(clause))
     if Declared.PARTIAL in found:
         return Declared.PARTIAL
     for at, length, languages in _by_language("negations").among(words):
-        end = at + length
-        for status in _negated(words, matches, end, languages):
-            if status in (Declared.DONE, Declared.IN_PROGRESS):
-                return Declared.TODO
-            found.discard(status)  # "not blocked"
-    return next((status for status in _WEIGHT if status in found), None)
+        if any(place == at and wide > length for place, wide, _ in matches):
+            continue  # "will not do" is a state of its own
+        denied = _negated(words, matches, at + length, languages)
+        if not denied.isdisjoint((Declared.DONE, Declared.IN_PROGRESS)):
+            return Declared.TODO
+        found -= denied  # "not blocked"
+    status = next((status for status in _WEIGHT if status in found), None)
+    if status is Declared.DONE and (percent := _SHARE.search(clause)) and int(percent[1]) < 100:
+        return Declared.PARTIAL  # "fertig zu 60 %"
+    return status
 
 
 def _negated(
-    words: list[str], matches: list[tuple[int, _Said]], end: int, languages: set[str]
+    words: list[str], matches: list[tuple[int, int, _Said]], end: int, languages: set[str]
 ) -> set[Declared]:
     """The states that a negation before the word `end` denies."""
     denied: set[Declared] = set()
     for at in range(end, min(end + _GAP + 1, len(words))):
-        if status := next((said.status for place, said in matches if place == at), None):
-            same = (said for _, said in _states().all_at(words, at) if said.status is status)
+        if status := next((said.status for place, _, said in matches if place == at), None):
+            same = (said for *_, said in _states().all_at(words, at) if said.status is status)
             if any(not languages.isdisjoint(said.languages) for said in same):
                 denied.add(status)
-        if any(not languages.isdisjoint(begun) for _, begun in _by_language("begun").all_at(words, at)):
+        if any(not languages.isdisjoint(begun) for *_, begun in _by_language("begun").all_at(words, at)):
             denied.add(Declared.IN_PROGRESS)
     return denied - {Declared.TODO}
 
@@ -189,7 +210,14 @@ def _state(mark: str) -> tuple[Declared, bool, frozenset[str]] | None:
     words = words_of(folded)
     said = _states().whole(words, folded)
     if said is not None:
-        return said.status, said.strong, frozenset(said.languages)
+        codes = set(said.languages)
+        whole = [
+            found for found in _at_start(words) if found[0] == len(words) and found[2].status is said.status
+        ]
+        for _, letters, other in whole:
+            if letters == whole[0][1]:
+                codes |= other.languages
+        return said.status, said.strong, frozenset(codes)
     negation = _by_language("negations").at(words, 0) if words else None
     if negation is None or negation[0] == len(words):
         return None
@@ -197,12 +225,18 @@ def _state(mark: str) -> tuple[Declared, bool, frozenset[str]] | None:
     begun = (Declared.DONE, Declared.IN_PROGRESS)
     known = [
         said.languages
-        for length, said in _states().all_at(rest, 0)
+        for length, _, said in _states().all_at(rest, 0)
         if length == len(rest) and said.status in begun
     ]
-    known += [languages for length, languages in _by_language("begun").all_at(rest, 0) if length == len(rest)]
+    known += [
+        languages for length, _, languages in _by_language("begun").all_at(rest, 0) if length == len(rest)
+    ]
     languages = frozenset(code for some in known for code in some if code in negation[1])
     return (Declared.TODO, True, languages) if languages else None
+
+
+def _at_start(words: list[str]) -> Iterator[tuple[int, int, _Said]]:
+    return _states().all_at(words, 0) if words else iter(())
 
 
 def state_of(mark: str, *, weak: bool = False) -> Declared | None:
@@ -265,8 +299,9 @@ def priority_of(words: str) -> int | None:
 
 def _unspaced_level(folded: str) -> int | None:
     rest = folded
+    levels = [range(at, at + length) for at, length, _ in _levels().inside(folded)]
     for at, length, _ in reversed(list(_around_levels().inside(folded))):
-        if _levels().whole((), folded[at : at + length]) is None:
+        if not any(at in level and len(level) >= length for level in levels):
             rest = rest[:at] + " " + rest[at + length :]
     name = trimmed(rest)
     return next(

@@ -16,7 +16,6 @@ from types import MappingProxyType
 
 from models.board import Finding, Mark, NotItem, ParsedItem
 from models.enums import Declared, Severity
-from models.words import quoted
 from sources.document import FRONT_MATTER_LINES, Document, front_matter, heading_of
 from sources.legends import signs_of
 from sources.masking import BULLETS, NUMBER, Mask, indent_of
@@ -48,7 +47,7 @@ _REFERENCE = re.compile(
 _BETWEEN = re.compile(r"[\s,;.&+`、，]*|\s+(?:and|и|та|und|et|y|e|i|ve)\s+", re.IGNORECASE)
 _INLINE_PRIORITY = re.compile(r"(?:^|[(\[])P([0-4])(?:[)\]:]|\s|$)")
 _PLACEHOLDER = re.compile(r"(?:\w+ )?(?:XXX|NNN|<[^>]+>|…|\.\.\.)(?:[.\s-]|$)")
-_NOTHING = re.compile(r"[*_]{1,2}\([^()]*\)[*_]{1,2}|[*_]{1,2}\([^()]*[*_]{1,2}\)")  # *(nothing yet)*
+_NOTHING = re.compile(r"[*_]{1,2}\(.*\)[*_]{1,2}|[*_]{1,2}\(.*[*_]{1,2}\)")  # *(nothing yet)*
 _MARKS_IN_TEXT = re.compile(r"`?\[[ xX~/!>-]\]`?")
 _PLACE = re.compile(r"\b(?:XXX|NNN)\b|<[\w -]{1,40}>")
 _PLACEHOLDER_ALONE = re.compile(r"(?:XXX|NNN)(?:[.-][\w.]*)?|<[^<>]+>|…|\.\.\.")
@@ -192,6 +191,7 @@ def stream(lines: Iterable[str]) -> Iterator[ParsedItem]:
 
 
 _TAKEN = 1000
+_LABEL_LEVEL = 7  # below any heading
 
 
 class Walk:
@@ -203,7 +203,7 @@ class Walk:
         self.outline = Outline()
         self.stack: list[tuple[int, ParsedItem]] = []
         self.section = ""
-        self.legend = False
+        self.legend = self.labelled = False
         self.bodies: dict[int, list[str]] = {}
         self.wide: dict[int, str] = {}  # lists indented by other than spaces and tabs, by line
         self.after_blank = True
@@ -220,6 +220,8 @@ class Walk:
                 self._masked(number, raw, comments, masked)
             else:
                 self.after_blank = True
+                if self.labelled:
+                    self._label(number, "")
             return
         if text[0] == "#" and (heading := heading_of(line)):
             self._heading(number, *heading)
@@ -272,9 +274,15 @@ class Walk:
         self.paragraph = ""
         self.after_blank = True
         self.section = title[:200]
+        self.labelled = False
         self.legend = LEGEND.within(self.section)
         self.outline.sections.append(Section(number, level, title, len(self.outline.items)))
         self.grammar.heading(number, level, title)
+
+    def _label(self, number: int, text: str) -> None:
+        """A label that says "legend" holds the list right below it, up to a blank line."""
+        self.labelled = bool(text)
+        self.outline.sections.append(Section(number, _LABEL_LEVEL, text, len(self.outline.items)))
 
     def _code(self, number: int, indent: int, prefix: str, text: str) -> bool:
         """Is this a line of indented code? An item above keeps its indented lines, blank lines between or not."""
@@ -342,7 +350,7 @@ class Walk:
             )
             self.outline.find("empty_item", Severity.INFO, number, message)
             return "empty"
-        if title[0] in "—–=→-:" and (self.legend or _only_a_status(title.lstrip("—–=→->: "))):
+        if title[0] in "—–=→" or (title[0] in "-:" and (self.legend or _only_a_status(title[1:]))):
             return "legend"  # it explains the marks
         if self.legend and _only_a_status(title):
             return "legend"
@@ -378,8 +386,9 @@ class Walk:
         if not bullet and len(text) < 60:
             if text[-1] in ":：" or text[:2] in ("**", "__"):  # "**Legend**" is a heading, too
                 self.legend = LEGEND.within(self.section) or LEGEND.within(text)
-            elif LEGEND_ALONE.whole(text):
+            if LEGEND_ALONE.whole(text):
                 self.legend = True
+                self._label(number, text)
         if bullet is None and not self.after_blank and self.stack and indent <= self.stack[-1][0]:
             if text[0] != "|" and not self.grammar.prose(number, text, self.outline):
                 self.bodies.setdefault(self.stack[-1][1].line, []).append(text)  # wrapped, not indented
@@ -551,7 +560,7 @@ def _placeholder(item: ParsedItem, outline: Outline) -> bool:
     name = item.ext_id or item.title
     if not _PLACEHOLDER_ALONE.fullmatch(name):
         return False
-    message = f"{quoted(name)} is a placeholder, so it is no item. Give it a real id or title if it is work."
+    message = f"{name[:60]!r} is a placeholder, so it is no item. Give it a real id or title if it is work."
     outline.find("placeholder_item", Severity.INFO, item.line, message)
     outline.not_items.append(NotItem(item.line, "placeholder"))
     return True

@@ -27,7 +27,8 @@ _ALIKE = str.maketrans(
     "iеαεηιουωιυιυşţاااايهكييو'\"'''''",
 )
 _ONE = _HIDDEN | _ALIKE
-_MARKED = "\u0900-\u0903\u093a-\u094f\u0951-\u0957\u0962\u0963"  # Devanagari vowels are no letters to `re`
+_MARKED = "\u0900-\u0903\u093a-\u094f\u0951-\u0957\u0962\u0963\u0e31\u0e34-\u0e3a\u0e47-\u0e4e"
+"""Vowels of Devanagari and Thai that are no letters to `re`."""
 _WORD = re.compile(rf"(?:[^\W_]|[{_MARKED}])+(?:'(?:[^\W_]|[{_MARKED}])+)*")
 _UNSPACED = re.compile("[\u0e00-\u0e7f\u1100-\u11ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 _PLAIN_LETTERS = str.maketrans("łđø", "ldo")
@@ -110,21 +111,22 @@ class Phrases(Generic[T]):
     def at(self, words: Sequence[str], start: int) -> tuple[int, T] | None:
         """How many words the longest phrase at this place has, and what it means."""
         best: tuple[int, T] | None = None
-        for length, meaning in self.all_at(words, start):
+        for length, _, meaning in self.all_at(words, start):
             if best is None or length > best[0]:
                 best = (length, meaning)
         return best
 
-    def all_at(self, words: Sequence[str], start: int) -> Iterator[tuple[int, T]]:
-        """All phrases at this place; of two that are equally long, the better one first."""
+    def all_at(self, words: Sequence[str], start: int) -> Iterator[tuple[int, int, T]]:
+        """All phrases at this place: how many words they have, how many letters of the first one they say, and what
+        they mean; of two that are equally long the one that says more first."""
         word = words[start]
         for rest, stem, meaning in self._first.get(word, ()):
             if not rest or _fits(words, start, rest, stem):
-                yield len(rest) + 1, meaning
+                yield len(rest) + 1, len(word), meaning
         for end in range(min(len(word), self._longest), 1, -1):
             for rest, stem, meaning in self._stems.get(word[:end], ()):
                 if not rest or _fits(words, start, rest, stem):
-                    yield len(rest) + 1, meaning
+                    yield len(rest) + 1, end, meaning
 
     def among(self, words: Sequence[str]) -> Iterator[tuple[int, int, T]]:
         """Place, number of words and meaning of each phrase, none inside another."""

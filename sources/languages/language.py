@@ -29,6 +29,7 @@ class Language:
     blocked_cell: str = ""
     done_cell: str = ""
     skipped_cell: str = ""
+    partial_cell: str = ""
     # Names of lanes only.
     todo_lane: str = ""
     doing_lane: str = ""
@@ -37,6 +38,7 @@ class Language:
     skipped_lane: str = ""
     plain: str = ""  # those names of lanes that headings of any document have: they make no board
     joins: str = ""  # what may follow the name of a lane: "Waiting *for* the printer"
+    waits: str = ""  # names of lanes that take whatever follows: "*Awaiting* approval"
     negations: str = ""  # before what is done or begun
     begun: str = ""  # what is to do with a negation before it
     yes: str = ""  # the whole cell below "Done?"
@@ -71,6 +73,7 @@ class Language:
     work: str = ""
     issues: str = ""
     date: str = ""
+    sign: str = ""  # the other column of a table that says what signs mean
     meaning: str = ""
     thing: str = ""  # what a table lists the condition of: "Service | Status"
     condition: str = ""  # how a thing is, not how far it is
