@@ -35,7 +35,10 @@ def write_marks(boards: list[int]) -> list[str]:
         rows = connection.execute(statement("report.boards"), {"boards": boards}).fetchall()
         for source in (row[1] for row in rows):
             path = Path(source)
-            if not path.is_absolute() or not path.is_file():
+            if not path.is_absolute():
+                continue
+            if not path.is_file():
+                said.append(f"{source}: there is no such file any more; its marks can't be written.")
                 continue
             try:
                 made = write_back(

@@ -70,6 +70,15 @@ _ALL = (
         "Nothing, or write checkboxes to say yourself what the items are.",
     ),
     Rule(
+        "sections_left_out",
+        _INFO,
+        "Sections of a requirements document become no items",
+        "Goals, background, what is out of scope, open questions and the like ask for nothing. They stay in the text "
+        "of the document.",
+        "Nothing, or put what is to be done below a heading such as `Requirements`.",
+        by=("lint", "run"),
+    ),
+    Rule(
         "malformed_json",
         _ERROR,
         "The JSON can't be read",

@@ -111,7 +111,7 @@ def parse(
     if dialect != DOCUMENT:
         chosen = known[dialect] if dialect else _best(document, known)
         outline = chosen.parse(document)
-        if "???" in decoded.text:
+        if "???" in decoded.text or "\ufffd\ufffd" in decoded.text:
             drop_lost(outline)
         board.items = outline.items
         board.findings += outline.findings

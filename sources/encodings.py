@@ -61,6 +61,8 @@ class Guess:
 def guess(data: bytes) -> Guess | None:
     """The reading of bytes that are not UTF-8; None where no encoding gives one."""
     sample = _sample(data)
+    if _partly_utf8(data):
+        return None  # two encodings in one file: reading all of it as either would garble the rest
     readings = {
         name: text for name in (*LATIN, *CYRILLIC, *OTHERS, *WIDE) if (text := _reading(sample, name))
     }
@@ -85,6 +87,21 @@ def guess(data: bytes) -> Guess | None:
         return Guess(name, data.decode(name))
     except UnicodeDecodeError:
         return None  # beyond the sample it is something else
+
+
+def _partly_utf8(data: bytes) -> bool:
+    """Is there a line of letters beyond ASCII that is UTF-8 by itself? Other encodings make none: two such letters in
+    a row, and nothing else, happen once in thousands of lines."""
+    for line in data[:SAMPLE].splitlines() + data[-SAMPLE:].splitlines():
+        if line.isascii():
+            continue
+        try:
+            text = line.decode()
+        except UnicodeDecodeError:
+            continue
+        if sum(sign.isalpha() and not sign.isascii() for sign in text) > 2:
+            return True
+    return False
 
 
 def wide_encoding(data: bytes) -> str | None:

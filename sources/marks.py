@@ -21,6 +21,9 @@ from sources.reading import decode
 from sources.vocabulary import WRITTEN, languages_of, status_of
 
 _ENDS = re.compile(r"(\r\n|\r|\n)")
+_NOTE = re.compile(
+    r"\s<!-- penstock: [^<>]{0,200} -->(?=\s*$)"
+)  # of an earlier write-back: there is one at most
 _MARKDOWN = frozenset({"box", "state", "glyph"})
 _WORDED = frozenset({"state", "cell"})
 
@@ -149,7 +152,15 @@ def _changes(line: str, edit: Edit, today: date, languages: str) -> list[tuple[i
             (len(line.rstrip()), len(line.rstrip()), f" pri:{priority[1]}")
         )  # the format's own convention
     if edit.note and style in _MARKDOWN:
-        made.append((len(line.rstrip()), len(line.rstrip()), f" <!-- {edit.note} -->"))
+        earlier = _NOTE.search(line)
+        stop = len(line.rstrip())
+        made.append(
+            (
+                earlier.start() if earlier else stop,
+                earlier.end() if earlier else stop,
+                f" <!-- {edit.note} -->",
+            )
+        )
     return made
 
 

@@ -38,7 +38,7 @@ _EXTENSION = re.compile(r"\.\w{1,8}$")
 
 
 _SHARE = 5
-"""Without phases, one line of so many has to have a state in words: one `[DONE]` makes no phase plan of a to-do list."""
+"""Without phases, one line of so many has to have a state in words: one `[DONE]` makes no phase plan of a list."""
 _FEWEST_STATES = 2
 """So many lines with a known state make a board of states: there other words in capitals are states, too."""
 
@@ -154,8 +154,9 @@ def _phase(line: int, phase: PhaseName) -> _Phase:
 def _missing_commits(outline: Outline, phases: list[_Phase]) -> None:
     for phase in phases:
         if phase.items and not phase.commit and not any(item.status.is_open for item in phase.items):
+            items = "its only item" if len(phase.items) == 1 else f"all of its {len(phase.items)} items"
             message = (
-                f"{phase.name} has all of its {len(phase.items)} items closed but no commit recorded. "
+                f"{phase.name} has {items} closed but no commit recorded. "
                 "Write the commit's hash below it, or reopen what is not merged."
             )
             outline.find("phase_done_without_commit", Severity.WARNING, phase.line, message)

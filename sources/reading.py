@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from models.board import Finding
 from models.enums import Severity
 from models.errors import SourceError
+from models.words import quoted
 from sources.encodings import guess, wide_encoding
 
 DEFAULT_MAX_BYTES = 20 * 1024 * 1024
@@ -141,15 +142,15 @@ _LOST_WORDS = re.compile(
 
 
 def lost(text: str) -> bool:
-    """Was a text's wording replaced by question marks? "Why???" is a question, "?????? ??? ????" was Cyrillic.
+    """Was a text's wording replaced by question marks or U+FFFD? "Why???" is a question, "?????? ???" was Cyrillic.
 
     Ids and types (`FEAT PHC-1.2 ? ????????`) are no wording: they were ASCII, and tell nothing of the rest.
     """
     words = [word for word in text.split() if not _NO_WORDING.fullmatch(word)]
-    gone = sum(1 for word in words if len(word) > 1 and not word.strip("?.,:;()-—*_`"))
-    return 2 * gone > sum(1 for word in words if any(sign.isalpha() or sign == "?" for sign in word)) and (
-        gone > 1 or "????" in text
-    )
+    gone = sum(1 for word in words if len(word) > 1 and not word.strip("?\ufffd.,:;()-—*_`"))
+    return 2 * gone > sum(
+        1 for word in words if any(sign.isalpha() or sign in "?\ufffd" for sign in word)
+    ) and (gone > 1 or "????" in text or "\ufffd\ufffd\ufffd" in text)
 
 
 def _question_marks(text: str) -> Iterator[Finding]:
@@ -169,7 +170,7 @@ def _question_marks(text: str) -> Iterator[Finding]:
         yield _loss(
             number,
             f"{len(found)} line(s) hold words of question marks and are not read as items: {lines} "
-            f"(first: {first.strip()[:60]!r})",
+            f"(first: {quoted(first.strip())})",
         )
 
 

@@ -16,6 +16,7 @@ from types import MappingProxyType
 
 from models.board import Finding, Mark, NotItem, ParsedItem
 from models.enums import Declared, Severity
+from models.words import quoted
 from sources.document import FRONT_MATTER_LINES, Document, front_matter, heading_of
 from sources.legends import signs_of
 from sources.masking import BULLETS, NUMBER, Mask, indent_of
@@ -47,7 +48,7 @@ _REFERENCE = re.compile(
 _BETWEEN = re.compile(r"[\s,;.&+`、，]*|\s+(?:and|и|та|und|et|y|e|i|ve)\s+", re.IGNORECASE)
 _INLINE_PRIORITY = re.compile(r"(?:^|[(\[])P([0-4])(?:[)\]:]|\s|$)")
 _PLACEHOLDER = re.compile(r"(?:\w+ )?(?:XXX|NNN|<[^>]+>|…|\.\.\.)(?:[.\s-]|$)")
-_NOTHING = re.compile(r"[*_]{1,2}\(.*\)[*_]{1,2}|[*_]{1,2}\(.*[*_]{1,2}\)")  # *(nothing yet)*
+_NOTHING = re.compile(r"[*_]{1,2}\([^()]*\)[*_]{1,2}|[*_]{1,2}\([^()]*[*_]{1,2}\)")  # *(nothing yet)*
 _MARKS_IN_TEXT = re.compile(r"`?\[[ xX~/!>-]\]`?")
 _PLACE = re.compile(r"\b(?:XXX|NNN)\b|<[\w -]{1,40}>")
 _PLACEHOLDER_ALONE = re.compile(r"(?:XXX|NNN)(?:[.-][\w.]*)?|<[^<>]+>|…|\.\.\.")
@@ -350,7 +351,7 @@ class Walk:
             )
             self.outline.find("empty_item", Severity.INFO, number, message)
             return "empty"
-        if title[0] in "—–=→" or (title[0] in "-:" and (self.legend or _only_a_status(title[1:]))):
+        if title[0] in "—–=→-:" and (self.legend or _only_a_status(title.lstrip("—–=→->: "))):
             return "legend"  # it explains the marks
         if self.legend and _only_a_status(title):
             return "legend"
@@ -560,7 +561,7 @@ def _placeholder(item: ParsedItem, outline: Outline) -> bool:
     name = item.ext_id or item.title
     if not _PLACEHOLDER_ALONE.fullmatch(name):
         return False
-    message = f"{name[:60]!r} is a placeholder, so it is no item. Give it a real id or title if it is work."
+    message = f"{quoted(name)} is a placeholder, so it is no item. Give it a real id or title if it is work."
     outline.find("placeholder_item", Severity.INFO, item.line, message)
     outline.not_items.append(NotItem(item.line, "placeholder"))
     return True

@@ -72,6 +72,10 @@ select i.id, s.kind, s.title, s.body, s.labels, s.origin from item i join item_s
    and not exists (select from item c where c.parent_id = i.id)
  order by i.position, i.id
 
+-- name: documents
+select s.body from item i join item_source s on s.item_id = i.id
+ where i.board_id = %(board)s and s.origin = %(origin)s and s.removed_at is null and s.declared not in ('done', 'skipped')
+
 -- name: keep_complexity
 update item_source s set complexity = g.score
   from unnest(%(ids)b::bigint[], %(scores)b::int2[]) as g(id, score)
@@ -324,13 +328,12 @@ select l.id, l.board_id, l.recipe, s.ext_id, s.title, s.body, s.line,
  order by l.board_id, l.position, l.id
 
 -- name: parent_of_split
--- The item to be split, locked. Its own lines come with it.
+-- The item to be split. Who changes it has locked it before (lock_items).
 select i.board_id, i.position, i.priority, i.status, i.key, s.line, s.depth, s.title, s.body,
        coalesce((s.labels ->> 'split_level')::int, 0), exists (select from item c where c.parent_id = i.id),
        i.recipe, b.approve_plans, s.origin
   from item i join item_source s on s.item_id = i.id join board b on b.id = i.board_id
  where i.id = %(item)s and s.removed_at is null
-   for no key update of i
 
 -- name: same_titles
 -- Items that stand on the board, and other parts of what the item is part of, which may be what a part of it would be:

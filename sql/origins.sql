@@ -12,7 +12,8 @@ on conflict (repository, number) do update
    set updated_at = greatest(issue.updated_at, excluded.updated_at), removed = excluded.removed,
        fields = issue.fields || excluded.fields  -- what a payload does not say stands
  where excluded.removed or excluded.updated_at > issue.updated_at
-    or (excluded.updated_at = issue.updated_at and not issue.removed)
+    or (excluded.updated_at = issue.updated_at and not issue.removed
+        and issue.fields is distinct from issue.fields || excluded.fields)  -- said again, it changes nothing
 
 -- name: issues
 select fields, removed from issue where repository = %(repository)s order by number

@@ -20,10 +20,11 @@ from typing import Any
 import psycopg
 from psycopg.rows import TupleRow
 
-from models.board import ParsedItem
+from models.board import ParsedBoard, ParsedItem
 from models.enums import Declared, Status
 from models.errors import SourceError
-from sources import decode, parse
+from models.words import quoted
+from sources import Origin, decode, parse
 from sources.marks import Edit, rewrite
 from sql.statements import statement
 from tasks.ingest import ingest_board
@@ -94,7 +95,8 @@ def write_back(
     the board now says what was known.
     """
     real = path.resolve()
-    known = connection.execute(statement("write_back.board"), {"source": str(real)}).fetchone()
+    source = Origin(str(path), path).source("")
+    known = connection.execute(statement("write_back.board"), {"source": source}).fetchone()
     if known is None:
         raise NotIngested(
             f"{path}: not ingested yet, so there is no state to write. `penstock run {path}` first."
@@ -110,20 +112,30 @@ def write_back(
     result = WriteBack(str(path))
     if not due:
         return result
-    edits = list(_edits(parse(data, str(path), dialect, max_bytes).items, due, note, result))
+    board = parse(data, str(path), dialect, max_bytes)
+    edits = list(_edits(board.items, due, note, result))
     made = rewrite(data, str(path), [edit for edit, _ in edits], today, max_bytes)
     refused = set(made.refused)
+    # Where the mark is a part of the text, another mark would be another item: its answer would be thrown away.
+    if other := _read_otherwise(board, parse(made.data, str(path), dialect, max_bytes)):
+        refused |= {edit for edit, item in edits if (item.line, item.ordinal) in other}
+        made = rewrite(data, str(path), [edit for edit, _ in edits if edit not in refused], today, max_bytes)
+        if still := _read_otherwise(board, parse(made.data, str(path), dialect, max_bytes)):
+            raise SourceError(
+                f"{path}: with its marks changed, line {min(still)[0]} would be read as another item; nothing was "
+                "written. Change the marks of this board by hand."
+            )
     for edit, item in edits:
         if edit in refused:
             result.not_written.append(
-                f"line {item.line}: {item.title[:60]!r} has no mark that could say {edit.status}"
+                f"line {item.line}: {quoted(item.title)} has no mark that could say {edit.status}"
             )
     result.marks = len(edits) - len(refused)
     result.diff = _diff(data, made.data, str(path))
     if made.data != data and not dry_run:
         _replace(real, made.data, data, before)
         # What was written is the version that is known: the next write-back, or run, starts from there.
-        ingest_board(connection, parse(made.data, str(path), dialect, max_bytes), source=str(real))
+        ingest_board(connection, parse(made.data, str(path), dialect, max_bytes), source=source)
     return result
 
 
@@ -139,11 +151,24 @@ def _edits(
         if item is None or item.mark is None:
             if one.kind != "step":
                 result.not_written.append(
-                    f"line {one.line}: {one.title[:60]!r} has no mark of its own; it is {status}"
+                    f"line {one.line}: {quoted(one.title)} has no mark of its own; it is {status}"
                 )
             continue
         edits.append((Edit(item.mark, status, one.note if note else ""), item))
     return edits
+
+
+def _read_otherwise(before: ParsedBoard, after: ParsedBoard) -> set[tuple[int, int]]:
+    """Places of items that are read with other words or another parent than before."""
+
+    def facts(board: ParsedBoard) -> dict[tuple[int, int], tuple[object, ...]]:
+        return {
+            (item.line, item.ordinal): (item.title, item.body, item.kind, item.ext_id, item.parent_line)
+            for item in board.items
+        }
+
+    old, new = facts(before), facts(after)
+    return {place for place in old.keys() | new.keys() if old.get(place) != new.get(place)}
 
 
 def _read(path: Path) -> tuple[bytes, os.stat_result]:
@@ -156,6 +181,13 @@ def _read(path: Path) -> tuple[bytes, os.stat_result]:
 
 def _replace(path: Path, data: bytes, expected: bytes, before: os.stat_result) -> None:
     """The whole file in one step, with its permissions; a crash leaves the old one or the new one."""
+    if before.st_nlink > 1:
+        raise SourceError(
+            f"{path}: it has {before.st_nlink} names (hard links), and replacing it would leave the others behind. "
+            "Nothing was written; make it one file, or change the marks by hand."
+        )
+    if not os.access(path, os.W_OK):
+        raise SourceError(f"{path}: it is read-only. Nothing was written; allow writing to it first.")
     try:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".penstock")
         temporary = Path(name)

@@ -14,11 +14,13 @@ from psycopg.rows import TupleRow
 from models.board import Finding
 from models.enums import SETTLED, Severity, Status
 from models.errors import InputError
+from sql.deadlocks import again_after_deadlock
 from sql.statements import statement
 from tasks.decompose.across import edges_beyond, found_abroad, keep_links, keep_wanted
 from tasks.decompose.duplicates import claim_works, free_refused
 from tasks.decompose.graph import Graph, Node, Ring, build
-from tasks.decompose.structural import split_new_items
+from tasks.decompose.prd import left_out_finding
+from tasks.decompose.structural import DOCUMENT, split_new_items
 from tasks.decompose.wishes import Wishes
 from tasks.ingest import replace_findings
 from tasks.recipes import Recipes
@@ -52,6 +54,7 @@ class Decomposition:
         }
 
 
+@again_after_deadlock
 def decompose_board(
     connection: Connection, board_id: int, recipes: Recipes, wishes: Wishes | None = None
 ) -> Decomposition:
@@ -106,6 +109,8 @@ def decompose_board(
         graph = build(nodes, abroad=abroad, beyond=edges_beyond(connection, board_id, needed))
         _forget_unknown(connection, board_id, graph, abroad)
         graph.findings = _not_said_before(connection, board_id, [*graph.findings, *duplicates])
+        if wishes.split_above and any(node.origin == DOCUMENT for node in nodes):
+            graph.findings += _left_out(connection, board_id)
         for ring in graph.rings:
             ring.keeper = _keeper(ring)
             if ring.keeper is not None:
@@ -188,6 +193,11 @@ def _forget_unknown(
     met -= {line[item_id] for item_id, reference in graph.unknown if reference not in abroad}
     if met:
         connection.execute(statement("decompose.forget_unknown"), {"board": board_id, "lines": sorted(met)})
+
+
+def _left_out(connection: Connection, board_id: int) -> list[Finding]:
+    rows = connection.execute(statement("decompose.documents"), {"board": board_id, "origin": DOCUMENT})
+    return [finding for (text,) in rows if (finding := left_out_finding(text)) is not None]
 
 
 def _not_said_before(connection: Connection, board_id: int, findings: list[Finding]) -> list[Finding]:

@@ -1,20 +1,29 @@
 """The parts of a requirements document: what its sections ask for. Pure, no model.
 
 A section counts by its heading, or by that of a section around it. Sections of requirements, features and user stories
-give parts: each entry of their lists, or the section itself where it has none. Background, glossary, what is out of
-scope, references and the like give none. Where no section is named like requirements, nothing is certain, and None is
-given: a model or a person says what the parts are.
+give parts: each entry of their lists, or the section itself where it has none; what a section says beside its list is
+told each of its parts. Background, goals, glossary, what is out of scope, open questions and the like give none
+(`left_out`). Where no section is named like requirements, nothing is certain, and None is given: a model or a person
+says what the parts are.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from models.board import Finding
+from models.enums import Severity
 from tasks.decompose.plan import MAX_PARTS, split_problem
-from tasks.decompose.structure import CRITERIA, LONGEST_TITLE, Outline, count_words, read_outline
+from tasks.decompose.structure import CRITERIA, LONGEST_TITLE, Outline, Step, count_words, read_outline
 from tasks.ingest.rows import normalised
+
+LONGEST_CONTEXT = 600
+"""Characters that a part is told of what its section says: enough for a few sentences, and 50 parts stay small."""
+
+SHOWN = 12  # sections that a finding names
 
 ASKS = re.compile(
     r"require|feature|user stor|use case|capabilit|functional|deliverable|must have|should have"
@@ -63,6 +72,7 @@ class _Section:
     title: str
     line: int  # 1-based, of its heading
     asks: bool | None  # None: nothing tells
+    above: _Section | None = None
     leaf: bool = True
     lines: list[str] = field(default_factory=list)
 
@@ -76,12 +86,48 @@ def document_split(text: str) -> dict[str, Any] | None:
     sections = [section for section in _sections(text) if section.asks]
     if not sections:
         return None
-    for by_entry in (True, False):
+    for by_entry in (True, False):  # a part a section, where a part an entry would be too many
         parts = _unique([part for section in sections for part in _parts(section, by_entry)])
         data = {"subtasks": parts}
         if len(parts) <= MAX_PARTS and split_problem(data) is None:
             return data
     return None
+
+
+def left_out(text: str) -> list[tuple[str, int]]:
+    """The sections, with their lines, that give no part though they say something. Not those below another of these."""
+    sections = _sections(text)
+    gives = [section for section in sections if section.asks]
+    held = {id(each) for section in gives for each in (section, *_around(section))}
+    found: dict[int, _Section] = {}
+    for section in sections:
+        if id(section) in held or (section.above is None and section.level == 1 and not section.leaf):
+            continue  # the document's title is no section of it
+        if any(id(each) in found for each in _around(section)):
+            continue
+        found[id(section)] = section
+    return [(section.title, section.line) for section in found.values()]
+
+
+def left_out_finding(text: str) -> Finding | None:
+    """What a reader of the parts would miss: None where all give some, or this does not split the document."""
+    sections = left_out(text)
+    if not sections or document_split(text) is None:
+        return None
+    names = ", ".join(f"{name[:60]!r} (line {line})" for name, line in sections[:SHOWN])
+    more = f" and {len(sections) - SHOWN} more" if len(sections) > SHOWN else ""
+    message = (
+        f"nothing of these sections becomes an item: {names}{more}. "
+        "Put what is to be done there below a heading such as 'Requirements'."
+    )
+    return Finding("sections_left_out", Severity.INFO, sections[0][1], message)
+
+
+def _around(section: _Section) -> Iterator[_Section]:
+    above = section.above
+    while above is not None:
+        yield above
+        above = above.above
 
 
 def _sections(text: str) -> list[_Section]:
@@ -106,7 +152,8 @@ def _sections(text: str) -> list[_Section]:
             continue
         while around and around[-1].level >= level:
             around.pop()
-        section = _Section(level, title, number, _asks(title, around[-1] if around else None))
+        outer = around[-1] if around else None
+        section = _Section(level, title, number, _asks(title, outer), outer)
         for above in around:
             above.leaf = False
         around.append(section)
@@ -137,20 +184,26 @@ def _parts(section: _Section, by_entry: bool) -> list[dict[str, Any]]:
     outline = read_outline(_NUMBERED.sub(r"- \g<0>", section.text))
     entries = [step for step in outline.steps if count_words(step.title) >= 3] if by_entry else []
     if entries:
-        return [
-            _part(
-                step.title,
-                [*step.criteria, *outline.criteria],
-                "\n".join([f"Section: {section.title}", *step.details]),
-                _line_of(section, step.title),
-            )
-            for step in entries
-        ]
+        if len(entries) == 1:  # else they are what the section comes to, and no single part of it
+            entries[0].criteria += outline.criteria
+        context = [f"Section: {section.title}", *_said(section, outline)]
+        return [_named(step.part(*context), _line_of(section, step.title)) for step in entries]
     if not section.leaf or not (section.text.strip() or _is_specific(section.title)):
         return []
     body = "\n".join(line.rstrip() for line in section.lines if line.strip())
     criteria = [*outline.criteria, *(text for step in outline.steps for text in step.criteria)]
-    return [_part(section.title, criteria, _without_criteria(outline, body), section.line)]
+    around = "\n".join(_said(section))
+    whole = Step(section.title, criteria=criteria).part(around, _without_criteria(outline, body))
+    return [_named(whole, section.line)]
+
+
+def _said(section: _Section, outline: Outline | None = None) -> Iterator[str]:
+    """What the sections around this one say beside their lists, outermost first, and this one where it has a list."""
+    said = [read_outline(each.text).prose for each in _around(section) if each.asks]
+    prose = [line for lines in reversed(said) for line in lines] + (outline.prose if outline else [])
+    text = "\n".join(prose)
+    if text:
+        yield text if len(text) <= LONGEST_CONTEXT else f"{text[: LONGEST_CONTEXT - 1].rstrip()}…"
 
 
 def _is_specific(title: str) -> bool:
@@ -163,12 +216,10 @@ def _without_criteria(outline: Outline, body: str) -> str:
     return "\n".join(kept)[:4_000]
 
 
-def _part(title: str, criteria: list[str], body: str, line: int) -> dict[str, Any]:
-    plain = _ID.sub(r"\1 ", title.replace("**", "")).strip()[:LONGEST_TITLE]
-    part: dict[str, Any] = {"title": plain, "acceptance": criteria, "body": body.strip(), "line": line}
-    if not criteria:
-        part |= {"acceptance": [plain], "criteria": "title"}
-    return part
+def _named(part: dict[str, Any], line: int) -> dict[str, Any]:
+    plain = _ID.sub(r"\1 ", part["title"].replace("**", "")).strip()[:LONGEST_TITLE]
+    own = {"acceptance": [plain]} if "criteria" in part else {}
+    return {"body": ""} | part | own | {"title": plain, "line": line}
 
 
 def _line_of(section: _Section, title: str) -> int:

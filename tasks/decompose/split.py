@@ -20,7 +20,7 @@ from models.settings import settings
 from sql.statements import statement
 from tasks.decompose.duplicates import fingerprint
 from tasks.decompose.plan import plan_text, split_problem
-from tasks.decompose.structure import LONGEST_TITLE, Outline, Step, read_outline
+from tasks.decompose.structure import LONGEST_TITLE, Outline, read_outline
 from tasks.ingest.identity import derived_key
 from tasks.ingest.rows import content_hash, normalised
 
@@ -69,25 +69,16 @@ async def _arun(connection: psycopg.AsyncConnection[Any], steps: Steps[T]) -> T:
 def outline_split(outline: Outline, *, certain: bool = True) -> dict[str, Any] | None:
     """The split that a body's own list is; None where it is none. `certain=False`: also one that is only likely.
 
-    A criterion is what the text calls one: of the step, and of the whole for every step. Where there is none, the
-    step's own text is, and the part says so.
+    Criteria of the whole stay with the item: its parts together must meet them, not each of them. The item's text,
+    which the roll-up is told, has them.
     """
     if certain and not outline.certain:
         return None
     steps = outline.steps if certain else [step for step in outline.steps if step.is_one]
     if len(steps) < FEWEST:
         return None
-    data = {"subtasks": [_part(step, outline.criteria) for step in steps]}
+    data = {"subtasks": [step.part() for step in steps]}
     return data if split_problem(data) is None else None
-
-
-def _part(step: Step, shared: Sequence[str]) -> dict[str, Any]:
-    part: dict[str, Any] = {"title": step.title, "acceptance": [*step.criteria, *shared]}
-    if step.details:
-        part["body"] = "\n".join(step.details)
-    if not part["acceptance"]:
-        part |= {"acceptance": [step.title], "criteria": "title"}
-    return part
 
 
 async def split_problems(
@@ -139,6 +130,7 @@ async def apply_split(
 
 
 def _apply(item_id: int, data: Mapping[str, Any] | None, approving: Collection[str]) -> Steps[int]:
+    yield "decompose.lock_items", {"ids": [item_id]}
     rows = yield "decompose.parent_of_split", {"item": item_id}
     parent = _Parent(*rows[0]) if rows else None
     expected = Status.WAITING if data is None else Status.DONE
@@ -196,6 +188,7 @@ async def apply_plan(connection: psycopg.AsyncConnection[Any], item_id: int, dat
 
 
 def _apply_plan(item_id: int, data: Mapping[str, Any]) -> Steps[int]:
+    yield "decompose.lock_items", {"ids": [item_id]}
     rows = yield "decompose.parent_of_split", {"item": item_id}
     parent = _Parent(*rows[0]) if rows else None
     if parent is None or parent.status != Status.WAITING:
@@ -243,6 +236,7 @@ def split_item(
     it (`keep`).
     """
     if parent is None:
+        yield "decompose.lock_items", {"ids": [item_id]}
         rows = yield "decompose.parent_of_split", {"item": item_id}
         parent = _Parent(*rows[0])
     parts = data["subtasks"]

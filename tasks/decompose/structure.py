@@ -3,7 +3,7 @@
 An item's body is read as a list of steps where its entries are things to do: numbered entries, entries below a label
 such as "Steps:", and plain bullets that each begin as an instruction does. Notes, links, "key: value" lines and what
 stands below another label are no steps. Lists below "Acceptance criteria", "DoD" and the like are criteria: of a step
-when they are indented below it, else of every step. A document's sections: tasks/decompose/prd.py.
+when they are indented below it, else of the whole and of no single step. A document's sections: tasks/decompose/prd.py.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from sources.vocabulary import detail_of
 from tasks.decompose.verbs import begins_with_a_verb
@@ -67,6 +68,29 @@ class Step:
             and _ONLY_A_NAME.fullmatch(text) is None
             and not (found and detail_of(found["name"]) is not None)
         )
+
+    def part(self, *context: str) -> dict[str, Any]:
+        """The step as a part of a split (tasks/decompose/plan.py): `context` stands before its details.
+
+        Its criteria are those that are called so below it, else its own sub-list, else its own words, which it says.
+        """
+        criteria, details = self.criteria, self.details
+        if not criteria and (listed := self._listed()):
+            criteria, details = listed, details[: -len(listed)]
+        part: dict[str, Any] = {"title": self.title, "acceptance": criteria or [self.title]}
+        if not criteria:
+            part["criteria"] = "title"
+        if body := "\n".join([*context, *details]).strip():
+            part["body"] = body
+        return part
+
+    def _listed(self) -> list[str]:
+        """The sub-list that ends the step, where each entry says something: no links, notes or questions."""
+        entries = [_ENTRY.fullmatch(line) for line in self.details]
+        first = next((place for place, entry in enumerate(entries) if entry), len(entries))
+        listed = [entry["text"].strip() for entry in entries[first:] if entry]
+        whole = len(listed) == len(entries) - first and all(Step(text).is_one for text in listed)
+        return listed if whole else []
 
 
 @dataclass(slots=True)

@@ -15,6 +15,7 @@ import orjson
 import psycopg
 
 from models.recipe import ROLLUP, Recipe
+from sql.deadlocks import again_after_deadlock
 from sql.statements import statement
 from tasks.execute.work import Batch, ClaimedItem, Report, Tally
 
@@ -102,6 +103,7 @@ class Store:
             cursor = await self._connection.execute(statement("execute.returns"), {"items": again})
             return dict(await cursor.fetchall())
 
+    @again_after_deadlock
     async def settle(
         self,
         batch: Batch,

@@ -15,6 +15,7 @@ from psycopg.rows import TupleRow
 from models.board import Finding, ParsedBoard
 from models.enums import Declared, Severity, Status
 from models.errors import ServiceError
+from sql.deadlocks import again_after_deadlock
 from sql.statements import statement
 from tasks.ingest.identity import Stored, identify, out_of_order
 from tasks.ingest.rows import BOARD, Row, Rows, board_rows
@@ -49,6 +50,7 @@ class Delta:
         return {"board_id": self.board_id, "source": self.source, **self.counts(), "findings": findings}
 
 
+@again_after_deadlock
 def ingest_board(connection: Connection, board: ParsedBoard, *, source: str) -> Delta:
     """Store a board under `source`, its identity: the absolute path, or "stdin:<hash>" and the like.
 

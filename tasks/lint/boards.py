@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,12 +13,13 @@ from models.board import Finding, ParsedBoard
 from models.enums import Severity
 from models.errors import SourceError
 from models.lint import LintedFile, LintFinding, LintReport
-from sources import backlog_md
+from sources import backlog_md, prd
 from tasks.lint.needs import among_all
 from tasks.lint.paths import Places
 
-NOT_SAID_OF_FOUND = frozenset({"no_items"})
-"""What is no news of a file that a folder's search found: most text there is documentation."""
+NOT_SAID_OF_SEVERAL = frozenset({"no_items"})
+"""What is news only of one file that somebody named: among those of a folder, or that a hook gives, most text is
+documentation."""
 
 
 @dataclass(slots=True)
@@ -42,7 +43,7 @@ def lint(
     sources.parse(b"", "", dialect)
     origins = sources.expand(paths)
     given = [Path(path).expanduser() for path in paths]
-    named = frozenset(given)
+    alone = origins[0] if len(paths) == len(origins) == 1 and _is_named(origins[0], paths[0]) else None
     places = Places([path for path in given if path.is_dir()])
     files: list[LintedFile] = []
     waiting: list[_Board] = []  # what can be judged only when all are read
@@ -63,9 +64,9 @@ def lint(
         counts = board.counts()
         file.dialect, file.items = board.dialect, counts["total"]
         file.open, file.done = counts["open"], counts["done"]
-        board.findings += places.broken(origin, board)
-        if origin.path is not None and origin.path not in named:
-            board.findings = [each for each in board.findings if each.code not in NOT_SAID_OF_FOUND]
+        board.findings += [*places.broken(origin, board), *_left_out(board)]
+        if origin is not alone:
+            board.findings = [each for each in board.findings if each.code not in NOT_SAID_OF_SEVERAL]
         known.update(_ids(board))
         if any(item.needs for item in board.items):
             waiting.append(_Board(file, board))
@@ -108,6 +109,22 @@ def _neighbours(
         if board.dialect == backlog_md.NAME:
             found.update(_ids(board))
     return found
+
+
+def _is_named(origin: sources.Origin, given: str) -> bool:
+    """Do these words name this very file, not a folder or a glob in which it was found?"""
+    if origin.blob is not None:
+        inside = given.rpartition(":")[2]
+        return inside != given and f"/{origin.blob.path}".endswith(f"/{inside}")
+    return origin.path is None or origin.path == Path(given).expanduser()
+
+
+def _left_out(board: ParsedBoard) -> Iterator[Finding]:
+    if board.dialect == prd.NAME and not board.items:
+        from tasks.decompose.prd import left_out_finding  # a second of imports, which others are spared
+
+        if finding := left_out_finding(board.text):
+            yield finding
 
 
 def _ids(board: ParsedBoard) -> set[str]:

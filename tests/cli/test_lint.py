@@ -157,12 +157,35 @@ def test_json_is_one_object(lint: Lint) -> None:
         "items": 2,
         "open": 1,
         "done": 1,
-        "findings": 2,
-        "severities": {"error": 0, "warning": 1, "info": 1},
-        "codes": {"done_parent_open_child": 1, "no_items": 1},
-        "files_with_findings": 2,
-        "worst_files": {"a.md": 1, "b.md": 1},
+        "findings": 1,
+        "severities": {"error": 0, "warning": 1, "info": 0},
+        "codes": {"done_parent_open_child": 1},
+        "files_with_findings": 1,
+        "worst_files": {"a.md": 1},
     }
+
+
+def test_what_a_requirements_document_leaves_out_is_named(lint: Lint) -> None:
+    write(
+        "prd.md", "# PRD: tides\n\n## Goals\nQuiet.\n\n## Requirements\n- Show the tide\n- Print the tide\n"
+    )
+    said = lint("prd.md", "--json")
+    assert said.found() == [("prd.md", 1, "prd_sections"), ("prd.md", 3, "sections_left_out")]
+    assert "'Goals' (line 3)" in said.out
+
+
+def test_a_document_is_news_only_where_it_alone_was_named(lint: Lint) -> None:
+    repository("repo")
+    write("repo/docs/one.md", "Text\n")
+    git = ["git", "-C", "repo", "-c", "user.name=a", "-c", "user.email=a@example.org"]
+    subprocess.run([*git, "add", "."], check=True)
+    subprocess.run([*git, "commit", "-qm", "one"], check=True)
+    assert lint("repo@HEAD", "--json").found() == []
+    assert lint("repo@HEAD:docs", "--json").found() == []
+    [found] = lint("repo@HEAD:docs/one.md", "--json").found()
+    assert found[1:] == (0, "no_items")
+    write("two.md", "Text\n")
+    assert lint("two.md", "repo/docs/one.md", "--json").found() == []
 
 
 def test_documents_that_a_folder_has_are_no_news(lint: Lint) -> None:

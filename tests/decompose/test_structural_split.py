@@ -116,9 +116,11 @@ def test_an_items_own_list_becomes_its_parts(connection: Connection, run: Run) -
     body, line, labels = one(
         connection, "select body, line, labels from item_source where title = %s", PARTS[1]
     )
-    assert body == "Acceptance criteria:\n- it works offline"
+    assert body == "", "the criterion of the whole item is the item's"
     assert line == 3
-    assert labels == {"split_level": "1"}
+    assert labels == {"split_level": "1", "acceptance": "its own text: no criterion is given"}
+    kept = one(connection, "select body from item_source where title = 'Build the export'")[0]
+    assert kept.endswith("- it works offline"), "what its roll-up is told"
     assert one(connection, "select complexity from item_source where title = 'Build the export'")[0] > 5
     assert one(connection, "select complexity from item_source where title = 'Paint the fence'") == (None,)
     again = run(BOARD)
@@ -186,7 +188,9 @@ def test_a_plan_waits_for_a_person_and_holds_nothing(
     assert items(connection)["Build the export"] == (Status.WAITING, "split", "board")
     review, kind, error, proposal = one(connection, "select id, kind, error_type, proposal from review")
     assert (kind, error) == ("plan", "plan")
-    assert proposal.startswith("1. Write the schema of the table\n   - it works offline\n2. Write")
+    assert proposal.startswith(
+        "1. Write the schema of the table\n   - Write the schema of the table (its own"
+    )
     assert one(connection, "select count(*) from item where lease is not null") == (0,)
     assert run(BOARD, Wishes(approve=True)).plans == 0
     assert one(connection, "select count(*) from review") == (1,)
@@ -267,7 +271,10 @@ def test_a_requirements_document_is_one_item_that_is_split(connection: Connectio
         assert (delta.added, delta.changed, delta.removed) == (0, 0, 0), "it has no items of its own"
         return decompose_board(connection, delta.board_id, recipes)
 
-    assert go(PRD).parts == 2
+    found = go(PRD)
+    assert found.parts == 2
+    assert [(finding.code, finding.line) for finding in found.findings] == [("sections_left_out", 3)]
+    assert "'Background' (line 3), 'Out of scope' (line 10)" in found.findings[0].message
     now = items(connection)
     document = "Product requirements: levels"
     assert now[document] == (Status.PENDING, None, "document")
@@ -277,11 +284,12 @@ def test_a_requirements_document_is_one_item_that_is_split(connection: Connectio
     assert items(connection)[document] == (Status.READY, "rollup", "document")
     answer(connection, document)
 
-    go(
+    found = go(
         PRD.replace("# Product requirements: levels", "# Requirements of the new tool").replace(
             "as CSV", "as a table"
         )
     )
+    assert [finding.code for finding in found.findings] == ["sections_left_out"]
     now = items(connection)
     assert now[first][0] is Status.DONE, "its words are the same"
     assert now["The user exports the levels as a table"][0] is Status.READY

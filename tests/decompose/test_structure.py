@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.decompose.plan import MAX_PARTS, plan_text, split_problem
-from tasks.decompose.prd import document_split
+from tasks.decompose.prd import LONGEST_CONTEXT, document_split, left_out, left_out_finding
 from tasks.decompose.split import outline_split
 from tasks.decompose.structure import read_outline
 from tasks.decompose.verbs import begins_with_a_verb
@@ -41,12 +41,42 @@ def test_steps_with_their_details_and_criteria() -> None:
     assert data["subtasks"] == [
         {
             "title": "Write the schema",
-            "acceptance": ["it has a key", "it works offline"],
+            "acceptance": ["it has a key"],
             "body": "The table is called levels.",
         },
-        {"title": "Write the endpoint", "acceptance": ["it works offline"], "body": "- returns JSON"},
-        {"title": "Add the button", "acceptance": ["it is blue", "it is wide", "it works offline"]},
+        {"title": "Write the endpoint", "acceptance": ["returns JSON"]},
+        {"title": "Add the button", "acceptance": ["it is blue", "it is wide"]},
     ]
+
+
+def test_criteria_of_the_whole_are_no_parts_criteria() -> None:
+    data = split(
+        "1. Empty the oil tank\n2. Sweep the chimney\n   - the flue is clear\n   - no soot falls\n"
+        "Acceptance criteria:\n- the sweep has signed\n"
+    )
+    assert data is not None
+    assert [part["acceptance"] for part in data["subtasks"]] == [
+        ["Empty the oil tank"],
+        ["the flue is clear", "no soot falls"],
+    ]
+    assert [part.get("criteria") for part in data["subtasks"]] == ["title", None]
+    assert "signed" not in str(data)
+
+
+@pytest.mark.parametrize(
+    "below",
+    [
+        "- see the plan\n   - https://example.org/a",
+        "- owner: Anna",
+        "- which one?",
+        "- it holds\n   and more",
+    ],
+)
+def test_a_sublist_of_notes_is_no_list_of_criteria(below: str) -> None:
+    data = split(f"1. Empty the tank\n   {below}\n2. Sweep the chimney")
+    assert data is not None
+    assert data["subtasks"][0]["criteria"] == "title"
+    assert data["subtasks"][0]["body"] == below.replace("\n   ", "\n")
 
 
 def test_without_criteria_the_steps_own_words_are_and_it_says_so() -> None:
@@ -164,8 +194,8 @@ def test_a_documents_sections_become_parts() -> None:
     data = document_split(PRD)
     assert data is not None
     assert [(part["line"], part["title"], part["acceptance"]) for part in data["subtasks"]] == [
-        (11, "The user exports a plan as CSV", ["the file has a header", "it works offline"]),
-        (14, "The user chooses the columns", ["it works offline"]),
+        (11, "The user exports a plan as CSV", ["the file has a header"]),
+        (14, "The user chooses the columns", ["The user chooses the columns"]),
         (18, "Sharing", ["the link expires", "the link can be revoked"]),
         (
             26,
@@ -174,8 +204,58 @@ def test_a_documents_sections_become_parts() -> None:
         ),
         (29, "US-2 As a guest I want to vote", ["US-2 As a guest I want to vote"]),
     ]
-    assert data["subtasks"][0]["body"] == "Section: Feature: Export"
+    assert data["subtasks"][0]["body"] == "Section: Feature: Export\nThe user exports the plan."
     assert data["subtasks"][2]["body"] == "Share by a link."
+
+
+TIDES = """# PRD: tides
+
+A tide service for harbours.
+
+## Goals
+- Fewer boats aground in the harbour
+
+## Requirements
+All of it works without a network.
+
+### Reminder
+Sends a message two hours before high water.
+
+- The skipper chooses the harbour
+- The skipper turns it off for a day
+
+### Archive
+Keeps the levels of ten years.
+
+## Non-goals
+- Weather of any kind
+
+## Open questions
+
+### Costs
+Who pays for the messages?
+"""
+
+
+def test_what_a_section_says_is_told_its_parts() -> None:
+    data = document_split(TIDES)
+    assert data is not None
+    context = "All of it works without a network.\n"
+    assert [part["body"] for part in data["subtasks"]] == [
+        f"Section: Reminder\n{context}Sends a message two hours before high water.",
+        f"Section: Reminder\n{context}Sends a message two hours before high water.",
+        f"{context}Keeps the levels of ten years.",
+    ]
+    long = document_split(TIDES.replace("Sends", "Sends " + "and sends " * 200))
+    assert long is not None
+    assert len(long["subtasks"][0]["body"]) == LONGEST_CONTEXT + len("Section: Reminder\n")
+    assert long["subtasks"][0]["body"].endswith("…")
+
+
+def test_sections_that_give_no_part_are_known() -> None:
+    assert left_out(TIDES) == [("Goals", 5), ("Non-goals", 20), ("Open questions", 23)]
+    assert left_out(PRD) == [("Overview", 3), ("Out of scope", 36), ("Glossary", 39)]
+    assert left_out_finding("# ТЗ\n\ntext\n") is None
 
 
 def test_a_russian_document_and_one_without_requirements() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,6 +19,7 @@ from sources.walk import mark_status
 if TYPE_CHECKING:
     from .conftest import Document
 
+ROOT = Path(__file__).resolve().parents[2]
 NAMES = {"json": "tasks.json", "text": "notes.txt", "markdown": "notes.md"}
 COUNTS = re.compile(r"(\d+) items?: (\d+) open, (\d+) done\.")
 
@@ -91,6 +93,9 @@ def test_yaml_of_the_page_is_yaml(page: Document) -> None:
         "penstock-lint",
         "penstock-lint",
     ]
+    [shipped] = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text(encoding="utf-8"))
+    [local] = blocks[1]["repos"][0]["hooks"]
+    assert local["files"] == shipped["files"], "both read the same files"
     steps = blocks[2]["jobs"]["lint"]["steps"]
     assert any("penstock lint . --sarif" in step.get("run", "") for step in steps)
     assert len(blocks) == 3

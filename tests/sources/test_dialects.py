@@ -367,7 +367,9 @@ def test_json_has_what_the_command_prints() -> None:
 
 
 def test_an_issue_number_at_the_start_is_an_id_where_one_item_has_it() -> None:
-    text = "- [ ] #1 login\n- [ ] #2: reset (after #1)\n- [ ] [#7](https://x/7) docs\n- [ ] #7 tests\n- [ ] #3\n"
+    text = (
+        "- [ ] #1 login\n- [ ] #2: reset (after #1)\n- [ ] [#7](https://x/7) docs\n- [ ] #7 tests\n- [ ] #3\n"
+    )
     items = parse(text.encode(), "x.md").items
     assert [(item.ext_id, item.title, item.needs) for item in items] == [
         ("#1", "login", []),
@@ -376,3 +378,44 @@ def test_an_issue_number_at_the_start_is_an_id_where_one_item_has_it() -> None:
         (None, "#7 tests", []),
         (None, "#3", []),
     ]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "- [ ] → Deploy to staging",
+        "- [ ] — Call Bob about the contract",
+        "- [ ] => migrate the users",
+        "- [ ] = check equality of hashes",
+        "- [ ] *(P1) Fix login (again)*",
+    ],
+)
+def test_a_sign_before_the_text_makes_no_legend(line: str) -> None:
+    assert [item.line for item in parse(f"- [ ] a\n{line}\n".encode(), "x.md").items] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "line", ["- [x] — done", "- [ ] → todo", "- [~] = in progress", "- [ ] *(nothing yet)*"]
+)
+def test_a_status_behind_a_sign_is_one(line: str) -> None:
+    board = parse(f"- [ ] a\n{line}\n".encode(), "x.md")
+    assert [item.line for item in board.items] == [1]
+    assert [line for line, _ in board.not_items] == [2]
+
+
+def test_letters_that_are_gone_are_no_item() -> None:
+    board = parse("- [ ] a\n- [ ] \ufffd\ufffd\ufffd\ufffd \ufffd\ufffd\ufffd\n".encode(), "x.md")
+    assert [item.line for item in board.items] == [1]
+    assert board.not_items == [(2, "lost")]
+
+
+def test_two_encodings_in_one_file_are_not_read_as_a_third() -> None:
+    lines = [
+        "- [ ] Проверить насосы и уплотнения",
+        "- [x] Заменить фильтры воды",
+        "- [ ] Купить реле давления",
+    ]
+    data = "\n".join(lines).encode("cp1251") + "\n- [ ] Позвонить мастеру\n".encode()
+    board = parse(data, "x.md")
+    assert "encoding_loss" in {finding.code for finding in board.findings}
+    assert "Позвонить мастеру" in {item.title for item in board.items}

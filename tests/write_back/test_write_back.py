@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from models.errors import SourceError
-from sources import parse
+from sources import Origin, parse
 from sources.marks import rewrite
 from sql.connection import Database
 from tasks.ingest import ingest_board
@@ -212,3 +212,62 @@ def test_what_a_mark_cannot_say_is_told(tmp_path: Path, connection: psycopg.Conn
     settle(connection, titles[0])
     assert write(connection, path).marks == 1
     assert path.read_bytes().startswith(b"x 2026-03-04 2026-01-01 Call Ann +home pri:A\n")
+
+
+def test_a_mark_within_the_text_is_left_to_the_person(
+    tmp_path: Path, connection: psycopg.Connection[Any]
+) -> None:
+    path = tmp_path / "trip.taskpaper"
+    path.write_bytes(b"Trip:\n\t- buy tickets @waiting(card) by friday\n\t- pack\n")
+    ingest(connection, path)
+    titles = {
+        row[0]: row[1] for row in connection.execute("select line, title from item_source order by line")
+    }
+    settle(connection, titles[2])
+    settle(connection, titles[3])
+    made = write(connection, path)
+    again = parse(path.read_bytes(), str(path))
+    assert {item.line: item.title for item in again.items} == titles
+    assert connection.execute("select count(*) from result where superseded_at is null").fetchone() == (2,)
+    assert b"- pack @done(2026-03-04)" in path.read_bytes()
+    assert made.marks + len(made.not_written) == 2
+
+
+def test_a_file_with_two_names_is_not_torn_apart(board: Path, connection: psycopg.Connection[Any]) -> None:
+    settle(connection, "Three")
+    os.link(board, board.with_name("other.md"))
+    with pytest.raises(SourceError, match="2 names"):
+        write(connection, board)
+    assert board.read_bytes() == board.with_name("other.md").read_bytes() == BOARD.encode()
+
+
+def test_a_note_takes_the_place_of_the_one_before(board: Path, connection: psycopg.Connection[Any]) -> None:
+    settle(connection, "Three")
+    write(connection, board, note=True)
+    board.write_bytes(board.read_bytes().replace(b"[x] Three", b"[ ] Three"))
+    ingest(connection, board)
+    settle(connection, "Three", 6)
+    write(connection, board, note=True)
+    (line,) = (line for line in board.read_text().splitlines() if "Three" in line)
+    assert line.startswith("- [-] Three <!-- penstock: ")
+    assert line.count("<!--") == 1
+
+
+def test_what_rests_on_the_same_work_elsewhere_is_not_done(
+    board: Path, connection: psycopg.Connection[Any]
+) -> None:
+    settle(connection, "One")
+    two = settle(connection, "Two", 7)
+    connection.execute("insert into duplicate (item_id, fingerprint) values (%s, gen_random_uuid())", (two,))
+    assert write(connection, board).marks == 0
+    assert board.read_bytes() == BOARD.encode()
+
+
+def test_a_name_that_is_no_utf8_is_found_again(tmp_path: Path, connection: psycopg.Connection[Any]) -> None:
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.md"))
+    path.write_bytes(b"- [ ] One\n")
+    source = Origin(str(path), path).source("")
+    ingest_board(connection, parse(path.read_bytes(), source), source=source)
+    settle(connection, "One")
+    assert write(connection, path).marks == 1
+    assert path.read_bytes() == b"- [x] One\n"
