@@ -6,9 +6,10 @@ Lines that begin with # are headings or comments in many tools: no items, their 
 from __future__ import annotations
 
 import re
+from datetime import date
 
 from models.board import Mark, ParsedItem
-from models.enums import Declared
+from models.enums import Declared, Severity
 from sources.document import Document
 from sources.leftovers import account
 from sources.structure import settle
@@ -30,6 +31,8 @@ _LABELS = {
     "due": "due", "t": "start", "threshold": "start", "start": "start", "rec": "recurrence", "p": "parent",
     "est": "estimate",
 }  # fmt: skip
+_DATED = ("due", "start", "completed", "created")
+_DAY = re.compile(r"\d{4}-\d{1,2}-\d{1,2}")  # `due:tomorrow` is meant for the tool that keeps the file
 _NEEDS = frozenset({"dep", "depends", "after", "needs", "blockedby", "blocked-by", "blocked_by"})
 
 _FILE = re.compile(r"(?:.*[._-])?(?:todo|done)\.txt|.*\.todotxt", re.IGNORECASE)
@@ -105,11 +108,24 @@ def _item(number: int, line: str, text: str, outline: Outline) -> ParsedItem:
         if value:
             item.labels[label] = value
     letter = _fields(item, rest) or letter
+    for label in _DATED:
+        value = item.labels.get(label)
+        if value and _DAY.fullmatch(value) and not _is_day(value):
+            message = f"the {label} date {value!r} is no day of the calendar. Write it as YYYY-MM-DD."
+            outline.find("invalid_date", Severity.WARNING, number, message)
     if letter is not None:
         item.priority = min("ABCDE".find(letter) if letter in "ABCDE" else 4, 4)
         item.labels["priority"] = letter
     item.title = _without_fields(rest) or rest
     return item
+
+
+def _is_day(text: str) -> bool:
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _boxed(item: ParsedItem, boxed: re.Match[str], rest: str, column: int) -> str:

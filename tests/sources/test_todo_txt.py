@@ -77,6 +77,20 @@ def test_ids_and_needs() -> None:
     assert [finding.code for finding in board.findings] == ["unknown_dependency"]
 
 
+def test_a_date_that_is_no_day_is_told() -> None:
+    board = parse(
+        b"(A) Pay the rent due:2026-02-30\nx 2026-13-01 2026-02-28 Call t:2026-02-29 due:2024-02-29\nAsk due:May\n",
+        "todo.txt",
+    )
+    assert [(found.code, found.line) for found in board.findings] == [
+        ("invalid_date", 1),
+        ("invalid_date", 2),
+        ("invalid_date", 2),
+    ]
+    assert "the due date '2026-02-30'" in board.findings[0].message
+    assert board.items[0].labels["due"] == "2026-02-30", "it is kept as text"
+
+
 def test_lines_with_a_hash_are_headings() -> None:
     board = read("# this week\n(A) one +p\n\n#later\ntwo @home\n# - [ ] three\n")
     assert [(item.line, item.labels["section"]) for item in board.items] == [(2, "this week"), (5, "later")]
