@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,9 @@ from models.settings import Settings, settings
 from sql.connection import database
 from sql.schema import prepare
 from tasks.ingest import ingest_board
+from tasks.ingest.gone import follow_rename, take_off_gone
 from tasks.ingest.origins import contents, dialect_of, keep_revision
+from tasks.places import shown
 from tasks.remember import remember_board
 
 __all__ = ["ingest"]
@@ -45,29 +48,57 @@ def ingest(board: str | list[str], dialect: str | None = None) -> dict[str, Any]
     """Read, parse and store boards (see sources.expand for what a path may be), and remember their text.
 
     What was ingested before and has not changed costs one look. A file of a folder that can't be read is said in
-    `unreadable` and the rest goes on. Raises SourceError when nothing can be read. Returns
-    {"boards": one delta per board (tasks.ingest.Delta.as_json), "unreadable": sentences}.
+    `unreadable` and the rest goes on. A board whose file was renamed is known by its bytes; boards of the folders whose
+    files are gone are emptied; `gone` says so. Raises SourceError when nothing can be read. Returns
+    {"boards": one delta per board (tasks.ingest.Delta.as_json), "unreadable": sentences, "gone": sentences}.
     """
     logger = get_run_logger()
-    origins = sources.expand([board] if isinstance(board, str) else board)
+    given = [board] if isinstance(board, str) else board
+    origins = sources.expand(given)
     size = -(-len(origins) // MOST_TASK_RUNS)
     boards: list[dict[str, Any]] = []
     unreadable: list[str] = []
+    gone: list[str] = []
     for start in range(0, len(origins), size):
         stored = store(origins[start : start + size], dialect)
         boards += stored["boards"]
         unreadable += stored["unreadable"]
+        gone += stored["renamed"]
     for sentence in unreadable:
         logger.warning(sentence)
     if not boards:
         raise SourceError(" ".join(unreadable))
+    folders = [os.path.realpath(path) for path in map(os.path.expanduser, given) if os.path.isdir(path)]
+    gone += take_off([delta["board_id"] for delta in boards], folders)
     columns = ("source", "added", "changed", "moved", "removed", "status_changed", "unchanged")
     create_table_artifact(
         [{name: delta[name] for name in columns} | {"findings": len(delta["findings"])} for delta in boards],
         key="ingested-boards",
         description=f"{len(boards)} documents read, {sum(delta['added'] for delta in boards)} new items",
     )
-    return {"boards": boards, "unreadable": unreadable}
+    return {"boards": boards, "unreadable": unreadable, "gone": gone}
+
+
+@task(
+    name="take off",
+    task_run_name="take off boards whose file is gone",
+    tags=["ingest"],
+    cache_policy=NO_CACHE,
+    persist_result=False,
+)
+def take_off(boards: Sequence[int], folders: Sequence[str]) -> list[str]:
+    """Empty boards whose file is gone: below these folders, and those whose items hold up the work of `boards`.
+
+    Gives a sentence for each.
+    """
+    config = settings()
+    with database(config) as db:
+        prepare(db)
+        with db.connect(autocommit=True) as connection:
+            emptied = take_off_gone(
+                connection, boards, [Path(each) for each in folders], inbox=_inbox(config)
+            )
+    return [each.sentence for each in emptied]
 
 
 @task(name="store", task_run_name=_task_name, tags=["ingest"], cache_policy=NO_CACHE, persist_result=False)
@@ -76,24 +107,38 @@ def store(origins: Sequence[sources.Origin], dialect: str | None) -> dict[str, A
     config = settings()
     boards: list[dict[str, Any]] = []
     unreadable: list[str] = []
+    renamed: list[str] = []
     with database(config) as db:
         prepare(db)
         for origin in origins:
             try:
                 with db.connect() as connection:
-                    boards.append(_keep(connection, config, origin, dialect))
+                    boards.append(_keep(connection, config, origin, dialect, renamed))
             except SourceError as error:
                 unreadable.append(str(error))
-    return {"boards": boards, "unreadable": unreadable}
+    return {"boards": boards, "unreadable": unreadable, "renamed": renamed}
 
 
 def _keep(
-    connection: psycopg.Connection[TupleRow], config: Settings, origin: sources.Origin, dialect: str | None
+    connection: psycopg.Connection[TupleRow],
+    config: Settings,
+    origin: sources.Origin,
+    dialect: str | None,
+    renamed: list[str],
 ) -> dict[str, Any]:
     data = contents(connection, origin, config.max_source_bytes)
     parsed = sources.parse(data, origin.name, dialect_of(origin, dialect), config.max_source_bytes)
-    delta = ingest_board(connection, parsed, source=origin.source(parsed.sha256))
+    source = origin.source(parsed.sha256)
+    was = follow_rename(connection, source, parsed.sha256, inbox=_inbox(config)) if origin.path else None
+    delta = ingest_board(connection, parsed, source=source)
     keep_revision(connection, delta.board_id, origin.revision)
     connection.commit()
+    if was is not None:
+        renamed.append(f"{shown(was)} was renamed to {shown(source)}.")
     remember_board(connection, delta.board_id, parsed)
     return delta.as_json()
+
+
+def _inbox(config: Settings) -> Path:
+    """Where uploads are kept: Penstock's own copies, whose coming and going says nothing of the board."""
+    return (config.home / "inbox").resolve()

@@ -18,7 +18,7 @@ from prefect.runtime import flow_run
 from backends.registry import choose
 from flows.decompose import decompose
 from flows.execute import execute
-from flows.ingest import ingest
+from flows.ingest import ingest, take_off
 from flows.opening import opened
 from flows.remember import remember_accepted
 from flows.write_back import write_marks
@@ -80,9 +80,14 @@ async def pipeline(
                 model=model,
                 unreadable=ingested["unreadable"],
                 deltas=orjson.dumps(_deltas(ingested["boards"])).decode(),
+                gone=ingested["gone"],
             )
             await asyncio.to_thread(decompose, boards, approve_plans)
             await _execute(str(endpoint.backend), boards, pools)
+            # Only now is it known whose work is refused for that of a board whose file may be gone.
+            if gone := await asyncio.to_thread(take_off, boards, []):
+                await _store(db, "report.run_gone", id=run, gone=[*ingested["gone"], *gone])
+                await asyncio.to_thread(decompose, boards, approve_plans)
             if await asyncio.to_thread(
                 look_again, db, config
             ):  # a part that a model made is another item's work

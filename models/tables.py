@@ -65,6 +65,7 @@ def _json(*, default: str | None = None) -> Any:
 class Board(SQLModel, table=True):
     """One parsed document of a source."""
 
+    __table_args__ = (sa.Index("board_sha256", "sha256"),)
     id: int | None = _identity()
     source: str = _text(unique=True)
     dialect: str = _text()

@@ -29,6 +29,55 @@ select i.id, i.key, i.parent_id, i.position, s.ext_id, s.kind, s.title, s.declar
 select count(*) from item i join item_source s on s.item_id = i.id
  where i.board_id = %(board)s and s.origin = 'board' and s.removed_at is null
 
+-- name: same_bytes
+-- Boards of files with these bytes, when there is none yet of `source`.
+select b.id, b.source from board b
+ where b.sha256 = %(sha256)s and b.source like '/%%'
+   and not exists (select from board known where known.source = %(source)s)
+   and exists (select from item i join item_source s on s.item_id = i.id where i.board_id = b.id and s.removed_at is null)
+ order by b.id
+
+-- name: rename
+-- The folder may be another: needs across boards have to be looked at anew.
+update board set source = %(source)s, decomposed_sha256 = null, remembered_sha256 = null
+ where id = %(board)s and source = %(old)s and sha256 = %(sha256)s
+   and not exists (select from board known where known.source = %(source)s)
+
+-- name: forget_place
+-- What is remembered and said of a board by its old name: memory takes its text anew; other boards, whose items need
+-- its items or are refused for them, are decomposed again.
+with text as (
+  update node set superseded_at = now() where board_id = %(board)s and superseded_at is null and kind <> 'answer'
+)
+insert into look_again (board_id)
+select w.board_id from wanted w join item x on x.id = w.needs_id where x.board_id = %(board)s
+union
+select item_board from board_link where needs_board = %(board)s
+union
+select i.board_id from item o join work_key k on k.item_id = o.id join duplicate d on d.fingerprint = k.fingerprint
+  join item i on i.id = d.item_id
+ where o.board_id = %(board)s and i.board_id <> %(board)s
+
+-- name: maybe_gone
+-- Boards of files that were not read now and have items: below these folders, or in the way of what was read.
+select b.id, b.source from board b
+ where b.source like '/%%' and b.id <> all(%(boards)b::bigint[])
+   and (exists (select from unnest(%(folders)b::text[]) as f(folder) where starts_with(b.source, f.folder))
+        or b.id in (select o.board_id from item i join duplicate d on d.item_id = i.id
+                      join work_key k on k.fingerprint = d.fingerprint join item o on o.id = k.item_id
+                     where i.board_id = any(%(boards)b::bigint[])))
+   and exists (select from item i join item_source s on s.item_id = i.id
+                where i.board_id = b.id and (s.removed_at is null or exists (select from work_key k where k.item_id = i.id)))
+ order by b.id
+
+-- name: to_empty
+select b.source, b.dialect, b.encoding, b.title,
+       (select count(*) from review r join item i on i.id = r.item_id where i.board_id = b.id and r.decided_at is null)
+  from board b where b.id = %(board)s
+
+-- name: release_board
+select penstock_release_work(array(select id from item where board_id = %(board)s))
+
 -- name: new_ids
 -- In the board's order: machines and the frontier's index go by id.
 select nextval(pg_get_serial_sequence('item', 'id')) from generate_series(1, %(count)s::int)

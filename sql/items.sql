@@ -136,7 +136,8 @@ select id, error_type, reason, opened_at, decision, note, decided_by, decided_at
  where item_id = %(item)s::bigint order by id
 
 -- name: board_places
-select id, source from board order by id
+-- Without those that were emptied: their file is gone, or they were forgotten.
+select id, source from board where sha256 <> '' order by id
 
 -- name: boards
 -- Items as a report counts them: those that stand on the board; steps apart.
@@ -161,7 +162,7 @@ select b.id, b.source, b.dialect, b.encoding, b.title, b.sha256, b.ingested_at, 
            count(*) filter (where severity = 'info') as infos
       from finding group by board_id
   ) f on f.board_id = b.id
- where %(boards)b::bigint[] is null or b.id = any(%(boards)b::bigint[])
+ where b.sha256 <> '' and (%(boards)b::bigint[] is null or b.id = any(%(boards)b::bigint[]))
  order by b.id
 
 -- name: validation

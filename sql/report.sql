@@ -51,8 +51,12 @@ insert into run (id, params) values (%(id)s, %(params)s)
 
 -- name: run_boards
 update run set board_ids = %(boards)b::bigint[], backend = %(backend)s, endpoint = %(endpoint)s, model = %(model)s,
-       params = params || jsonb_build_object('unreadable', %(unreadable)s::text[], 'deltas', %(deltas)s::jsonb)
+       params = params || jsonb_build_object('unreadable', %(unreadable)s::text[], 'gone', %(gone)s::text[],
+                                            'deltas', %(deltas)s::jsonb)
  where id = %(id)s
+
+-- name: run_gone
+update run set params = params || jsonb_build_object('gone', %(gone)s::text[]) where id = %(id)s
 
 -- name: run_written
 update run set params = params || jsonb_build_object('written', %(written)s::text[]) where id = %(id)s

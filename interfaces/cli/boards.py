@@ -1,4 +1,4 @@
-"""`penstock boards`: the boards that were read, what their latest version changed, and what their checks said."""
+"""`penstock boards`: the boards that were read, what changed, what their checks said, and how one is forgotten."""
 
 from __future__ import annotations
 
@@ -67,3 +67,41 @@ def show(
         sys.stdout.write(orjson.dumps(case.as_json(), option=orjson.OPT_INDENT_2).decode() + "\n")
         return
     console().print(board_view(case))
+
+
+@app.command()
+def forget(
+    board: Annotated[str, typer.Argument(help="A board that was read: its path, or a part of it.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False,
+) -> None:
+    """Take a board with all its items off the lists; its open reviews are closed and its text leaves memory.
+
+    The file is not touched; `penstock run` reads it again. What was refused as the same work as an item of it gets its
+    turn. History stays in the database.
+    """
+    from interfaces.cli.opening import opened
+    from interfaces.cli.render import clean, console
+    from models.errors import InputError
+    from models.settings import settings
+    from tasks.decompose import look_again
+    from tasks.ingest.gone import empty_board
+    from tasks.items import board_case
+    from tasks.places import shown
+
+    with opened() as (_, database):
+        with database.connect() as connection:
+            row = board_case(connection, board).row
+        name = clean(shown(row.source))
+        if not yes:
+            question = f"Forget {name} with its {row.items} {'item' if row.items == 1 else 'items'}?"
+            try:
+                sure = typer.confirm(question)
+            except typer.Abort:
+                raise InputError(f"{question} Nobody answered, nothing was changed: give --yes.") from None
+            if not sure:
+                console().print("Nothing was changed.")
+                return
+        with database.connect() as connection:
+            emptied = empty_board(connection, row.id)
+        look_again(database, settings())
+    console().print(f"{name} is forgotten: {emptied.what}.", markup=False)

@@ -145,6 +145,7 @@ def run_summary(report: Report) -> Group:
     lines += [Text(f"Not read: {clean(sentence)}", "red") for sentence in report.unreadable]
     lines += [Text(f"Written back: {clean(sentence)}") for sentence in report.written]
     if report.backend:
+    lines += [Text(clean(sentence), "yellow") for sentence in report.gone]
         told = (
             "no model was called" if report.backend == "extractive" else f"model {clean(report.model or '')}"
         )

@@ -82,6 +82,7 @@ def build(
         model=run.get("model"),
         error=run.get("error"),
         unreadable=(run.get("params") or {}).get("unreadable", []),
+        gone=(run.get("params") or {}).get("gone", []),
         written=(run.get("params") or {}).get("written", []),
         simulated=any(item.simulated for board in reports for item in board.items),
         calls=calls,

@@ -39,6 +39,8 @@ def as_markdown(report: Report, mermaid: str | None = None) -> str:
     if report.unreadable:
         lines += ["**Not read:**", "", *(f"- {_plain(sentence)}" for sentence in report.unreadable), ""]
     if report.written:
+    if report.gone:
+        lines += ["**Renamed or gone:**", "", *(f"- {_plain(sentence)}" for sentence in report.gone), ""]
         lines += ["**Written back:**", "", *(f"- {_plain(sentence)}" for sentence in report.written), ""]
     lines += _how(report)
     lines += _overview(report)

@@ -109,6 +109,7 @@ class Report(BaseModel):
     simulated: bool
     error: str | None
     unreadable: list[str] = Field(default_factory=list)  # one sentence for each file that could not be read
+    gone: list[str] = Field(default_factory=list)  # sentences: boards whose file was renamed or is gone
     written: list[str] = Field(default_factory=list)  # sentences: whose marks were brought in step
     calls: int
     prompt_tokens: int

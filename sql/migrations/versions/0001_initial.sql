@@ -9,7 +9,7 @@ create table board (
   dialect      text not null,
   encoding     text not null,
   title        text not null default '',
-  sha256       text not null,
+  sha256       text not null,                 -- of its bytes; '': its file is gone, or it was forgotten
   revision     text,                          -- the commit that it was last read at, of a board in a git repository
   validation   jsonb,                         -- Great Expectations' result for the ingested table
   delta        jsonb,                         -- what its latest version changed: added, changed, moved, removed ...
@@ -20,6 +20,7 @@ create table board (
   approve_plans boolean not null default false, -- a split waits for a person before any of its parts runs
   ingested_at  timestamptz not null default now()
 );
+create index board_sha256 on board (sha256); -- a file that was renamed is found by its bytes
 
 create table run (
   id           uuid primary key,
