@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from models.board import ParsedItem
 from models.enums import Declared, Severity
+from models.words import quoted
 from sources.document import Document, heading_of
 from sources.gfm import take_key
 from sources.masking import BULLETS, NUMBER
@@ -248,7 +249,8 @@ def _against(outline: Outline, lane: _Lane) -> None:
     first, count = lane.against[0], len(lane.against)
     others = f" and {count - 1} more" if count > 1 else ""
     message = (
-        f"{name_of(first)}{others} is marked {first.status} in the lane {lane.name[:60]!r}, which is {lane.status}. "
+        f"{name_of(first)}{others} {'are' if count > 1 else 'is'} marked {first.status} in the lane "
+        f"{quoted(lane.name)}, which is {lane.status}. "
         "The mark was believed; move the card to where it belongs."
     )
     outline.find("lane_conflict", Severity.INFO, first.line, message)
