@@ -214,6 +214,13 @@ _ALL = (
         "Give one of them its own id.",
     ),
     Rule(
+        "dialect_changed",
+        _INFO,
+        "A board is read in another dialect than before",
+        "An edit made another dialect fit better; what is an item, and what is not, may have changed with it.",
+        "Nothing, if the items are right. Else name the dialect with --dialect.",
+    ),
+    Rule(
         "homoglyph_id",
         _INFO,
         "An id has Cyrillic letters that look Latin",

@@ -135,6 +135,13 @@ def _same(connection: Connection, board: ParsedBoard, source: str) -> Delta | No
 def _store(
     connection: Connection, board: ParsedBoard, source: str, rows: Rows, validation: dict[str, Any]
 ) -> Delta:
+    before = connection.execute(statement("ingest.board"), {"source": source}).fetchone()
+    if before is not None and before[2] != board.dialect:
+        message = (
+            f"the board is read as {board.dialect}, it was {before[2]} before: what is an item may be another. If that "
+            "is not meant, name the dialect (--dialect)."
+        )
+        rows.findings.insert(0, Finding("dialect_changed", Severity.INFO, 0, message))
     kept = connection.execute(
         statement("ingest.keep_board"),
         {

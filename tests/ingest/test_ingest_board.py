@@ -418,3 +418,10 @@ def test_parts_of_an_item_follow_it_and_go_when_it_changes(connection: psycopg.C
     assert counts(ingest(connection, BOARD.replace("Rest", "Rest well"))) == {"changed": 1, "removed": 1}
     part = connection.execute(f"{query} where title = 'Part'".encode()).fetchone()
     assert part == (5, 4, Status.CANCELLED, None, False)
+
+
+def test_another_dialect_is_told(connection: psycopg.Connection[Any]) -> None:
+    ingest_board(connection, parsed("[ ] a"), source=SOURCE)
+    delta = ingest_board(connection, parsed("[ ] a\n[ ] b", dialect="lanes"), source=SOURCE)
+    (told,) = (finding for finding in delta.findings if finding.code == "dialect_changed")
+    assert "read as lanes, it was gfm before" in told.message
