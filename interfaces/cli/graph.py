@@ -21,14 +21,23 @@ class Format(StrEnum):
     JSON = "json"
 
 
-ENDINGS = {".svg": Format.SVG, ".json": Format.JSON}
+ENDINGS = {
+    ".svg": Format.SVG,
+    ".json": Format.JSON,
+    ".mmd": Format.MERMAID,
+    ".mermaid": Format.MERMAID,
+    ".md": Format.MERMAID,
+    ".markdown": Format.MERMAID,
+}
 
 
 def graph(
     boards: Boards = None,
     form: Annotated[
         Format | None,
-        typer.Option("--format", help="Without it, as --out ends (.svg, .json, .mmd, .md), else mermaid."),
+        typer.Option(
+            "--format", help="Without it, as --out ends (.svg, .json, .mmd, .md); without --out mermaid."
+        ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="The file to write; without it, standard output.")] = None,
     open_only: Annotated[bool, typer.Option("--open", help="Without what is settled.")] = False,
@@ -58,7 +67,7 @@ def graph(
     from tasks.graph import MOST_MERMAID, MOST_SVG, Scope, read
     from tasks.items import item_id, matching
 
-    chosen = form or (ENDINGS.get(out.suffix.lower()) if out else None) or Format.MERMAID
+    chosen = form or _by_ending(out)
     limit = {Format.MERMAID: MOST_MERMAID, Format.SVG: MOST_SVG, Format.JSON: None}[chosen]
     if around is not None and boards:
         raise InputError("An item is on one board: give boards or --around, not both.")
@@ -96,6 +105,20 @@ def graph(
     items = "1 item" if len(drawing) == 1 else f"{len(drawing)} items"
     needs = "1 need" if len(drawing.arrows) == 1 else f"{len(drawing.arrows)} needs"
     console().print(f"{out}: {items}, {needs}", markup=False)
+
+
+def _by_ending(out: Path | None) -> Format:
+    from models.errors import InputError
+
+    if out is None:
+        return Format.MERMAID
+    if (form := ENDINGS.get(out.suffix.lower())) is None:
+        ending = f"the ending {out.suffix}" if out.suffix else "no ending"
+        raise InputError(
+            f"{out} has {ending}, which says no form that can be drawn. End it in {', '.join(ENDINGS)}, or say "
+            "--format mermaid, svg or json."
+        )
+    return form
 
 
 def _drawn(drawing: Drawing, form: Format, out: Path | None) -> str:

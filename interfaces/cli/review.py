@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import click
 import typer
 
+from interfaces.cli.items import Boards
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
@@ -34,6 +36,7 @@ GoOn = Annotated[
 
 @app.command("list")
 def list_reviews(
+    boards: Boards = None,
     error: Annotated[str | None, typer.Option(help="Only this error type, for example no_evidence.")] = None,
     kind: Annotated[str | None, typer.Option(help="Only item, plan or document.")] = None,
     json: Annotated[
@@ -45,15 +48,26 @@ def list_reviews(
 
     import orjson
 
+    from interfaces.cli.opening import opened
     from interfaces.cli.render import console, review_table
+    from tasks.items import matching
     from tasks.review import open_reviews
 
-    found = _ask(lambda connection: open_reviews(connection, error_type=error, kind=kind))
+    chosen = None
+    if boards:
+        with opened() as (_, database), database.connect() as connection:
+            chosen = matching(connection, boards)
+    found = _ask(lambda connection: open_reviews(connection, boards=chosen, error_type=error, kind=kind))
     if json:
         for review in found:
             sys.stdout.write(orjson.dumps(dataclasses.asdict(review)).decode() + "\n")
         return
-    console().print(review_table(found) if found else "Nothing waits for a person.")
+    if found:
+        console().print(review_table(found))
+        return
+    others = len(_ask(open_reviews))
+    wait = "1 other waits" if others == 1 else f"{others} others wait"
+    console().print(f"No review is like that; {wait}." if others else "Nothing waits for a person.")
 
 
 @app.command()
@@ -141,25 +155,34 @@ def _ask(question: Callable[[psycopg.AsyncConnection[Any]], Awaitable[Any]]) -> 
 
 
 def _decide(numbers: list[int], decision: Decision, text: str | None, note: str | None, go_on: bool) -> None:
-    """One decision per number; each stands by itself, the first that can't be taken ends the command."""
+    """One decision per number; each stands by itself. Those that can't be taken are told at the end."""
     from interfaces.cli.continuing import carry_on
     from interfaces.cli.opening import opened
     from interfaces.cli.render import console
     from models.enums import Decision
+    from models.errors import InputError
     from tasks.decompose import look_again
     from tasks.review import decide
 
     released = 0
-    for number in numbers:
+    refused: list[InputError] = []
+    wanted = list(dict.fromkeys(numbers))
+    for number in wanted:
 
         def one(connection: psycopg.AsyncConnection[Any], number: int = number) -> Awaitable[Decided]:
             return decide(connection, number, decision, text=text, note=note, by=getpass.getuser())
 
-        decided = _ask(one)
+        try:
+            decided = _ask(one)
+        except InputError as error:
+            refused.append(error)
+            continue
         released += decided.released
         console().print(f"[bold]{number}[/] {decision}: ", end="")
         console().print(decided.title, markup=False, overflow="ellipsis", no_wrap=True)
-    if decision is Decision.REJECT:
+    if len(refused) == len(wanted) == 1:
+        raise refused[0]
+    if decision is Decision.REJECT and len(refused) < len(wanted):
         with opened() as (config, database):  # another may do the work that this one does not
             released += look_again(database, config)
     if released and go_on:
@@ -169,3 +192,6 @@ def _decide(numbers: list[int], decision: Decision, text: str | None, note: str 
         console().print(
             f"{released} {are} ready; the next `penstock run` or a running `penstock up` does them."
         )
+    if refused:
+        taken = len(wanted) - len(refused)
+        raise InputError(f"{taken} of {len(wanted)} were decided. {' '.join(map(str, refused))}")

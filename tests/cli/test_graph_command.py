@@ -68,11 +68,16 @@ def test_what_cannot_be_drawn_is_one_sentence(penstock: Any, lines: str) -> None
         (("--around", "99999999"), "no item '99999999'"),
         (("other.md", "--around", "1"), "not both"),
         (("other.md", "--out", "file/below.svg"), "--out"),
+        (("other.md", "--out", "g.png"), "the ending .png"),
+        (("other.md", "--out", "g"), "End it in .svg, .json, .mmd"),
     ):
         outcome = penstock("graph", *words)
         assert outcome.code == 2, outcome.out
         assert len(outcome.complaints) == 1
         assert said in outcome.err
+    assert not (penstock.folder / "g.png").exists()
+    asked = penstock("graph", "other.md", "--out", "g.txt", "--format", "mermaid")
+    assert asked.code == 0, "whoever names the form may name the file as they like"
     penstock.write("words.md", "# Words\n\nNothing to do.\n")
     penstock("run", "words.md")
     empty = penstock("graph", "words.md")

@@ -105,6 +105,37 @@ def test_retry_gives_fresh_attempts_and_goes_on_at_once(penstock: Any) -> None:
     assert "31 kilograms" in (penstock.folder / "penstock-report" / "report.md").read_text()
 
 
+def test_the_list_is_of_boards_and_kinds_and_says_what_else_waits(penstock: Any) -> None:
+    penstock.write("brass.md", "- [ ] Elect a brass warden\n- [ ] Appoint brass divers\n")
+    penstock.write("lead.md", "- [ ] Elect a leaden warden\n")
+    assert penstock("run", "brass.md", "lead.md").code == 3
+    brass = penstock("review", "list", "brass.md", "--json")
+    assert {orjson.loads(line)["title"] for line in brass.out.splitlines()} == {
+        "Elect a brass warden",
+        "Appoint brass divers",
+    }
+    waiting = penstock.count("select count(*) from review where decided_at is null")
+    for words in (("--kind", "document"), ("lead.md", "--error", "crash")):
+        said = penstock("review", "list", *words)
+        assert (said.code, said.out.strip()) == (0, f"No review is like that; {waiting} others wait.")
+    unknown = penstock("review", "list", "copperplate.md")
+    assert (unknown.code, len(unknown.complaints)) == (2, 1)
+
+
+def test_one_that_was_decided_does_not_keep_the_others(penstock: Any) -> None:
+    penstock.write(
+        "zinc.md", "".join(f"- [ ] {what} the zinc roof\n" for what in ("Elect", "Appoint", "State"))
+    )
+    assert penstock("run", "zinc.md").code == 3
+    first, second, third = sorted(queue(penstock, "zinc").values())
+    assert penstock("review", "reject", str(second)).code == 0
+    said = penstock("review", "reject", str(first), str(second), str(third), str(third))
+    assert (said.code, len(said.complaints)) == (2, 1)
+    assert "2 of 3 were decided." in said.err
+    assert f"Review {second} was decided before: reject" in said.err
+    assert queue(penstock, "zinc") == {}
+
+
 def git(repo: Path, *arguments: str) -> None:
     who = ["-c", "user.name=n", "-c", "user.email=e@example.org"]
     subprocess.run(["git", *who, *arguments], cwd=repo, check=True, capture_output=True)
