@@ -140,7 +140,14 @@ select id, error_type, reason, opened_at, decision, note, decided_by, decided_at
 select id, source from board where sha256 <> '' order by id
 
 -- name: boards
--- Items as a report counts them: those that stand on the board; steps apart.
+-- Items as a report counts them: those that stand on the board; steps apart. One whose work another item does is settled
+-- with that one.
+with refused as (
+  select d.item_id from duplicate d join item i on i.id = d.item_id
+    left join work_key k on k.fingerprint = d.fingerprint left join item o on o.id = k.item_id
+   where i.status = 7 and i.recipe is null and (o.status is null or o.status not in (4, 6, 7))
+     and (%(boards)b::bigint[] is null or i.board_id = any(%(boards)b::bigint[]))
+)
 select b.id, b.source, b.dialect, b.encoding, b.title, b.sha256, b.ingested_at, b.delta,
        (b.validation ->> 'success')::bool, (b.validation ->> 'rows')::int,
        coalesce(c.items, 0), coalesce(c.steps, 0), coalesce(c.settled, 0), coalesce(c.waiting, 0),
@@ -149,9 +156,10 @@ select b.id, b.source, b.dialect, b.encoding, b.title, b.sha256, b.ingested_at, 
   left join (
     select i.board_id, count(*) filter (where s.kind <> 'step') as items,
            count(*) filter (where s.kind = 'step') as steps,
-           count(*) filter (where s.kind <> 'step' and i.status in (4, 6, 7)) as settled,
+           count(*) filter (where s.kind <> 'step' and i.status in (4, 6, 7) and r.item_id is null) as settled,
            count(*) filter (where i.status = 3) as waiting
       from item i join item_source s on s.item_id = i.id
+      left join refused r on r.item_id = i.id
      where s.origin = 'board' and s.removed_at is null
        and (%(boards)b::bigint[] is null or i.board_id = any(%(boards)b::bigint[]))
      group by i.board_id

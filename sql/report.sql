@@ -8,15 +8,20 @@ select board_id, code, severity, line, message from finding
  where board_id = any(%(boards)b::bigint[]) order by board_id, line, code
 
 -- name: items
--- One row per item of the boards with its current result, its open review and its last try.
+-- One row per item of the boards with its current result, its open review and its last try. Refused: another item, the
+-- original, does the same work; without one it gets its turn when its board is looked at again.
 select i.id, i.board_id, i.parent_id, i.status, i.recipe, i.attempts, s.ext_id, s.kind, s.title, s.line, s.depth, s.declared,
        r.text, r.citations, r.accepted_by, coalesce(r.simulated, false) as simulated, a.model,
-       v.id as review_id, v.reason, v.error_type, s.origin, s.complexity
+       v.id as review_id, v.reason, v.error_type, s.origin, s.complexity,
+       d.item_id is not null as refused, o.status as original
   from item i
   join item_source s on s.item_id = i.id
   left join result r on r.item_id = i.id and r.superseded_at is null
   left join attempt a on a.id = r.attempt_id
   left join review v on v.item_id = i.id and v.decided_at is null
+  left join duplicate d on d.item_id = i.id and i.status = 7 and i.recipe is null
+  left join work_key k on k.fingerprint = d.fingerprint
+  left join item o on o.id = k.item_id
  where i.board_id = any(%(boards)b::bigint[]) and s.removed_at is null
  order by i.board_id, i.position, i.id
 

@@ -150,9 +150,13 @@ def run_summary(report: Report) -> Group:
             "no model was called" if report.backend == "extractive" else f"model {clean(report.model or '')}"
         )
         simulated = ", SIMULATED" if report.simulated else ""
-        asked = "items tried" if report.backend == "extractive" else "calls"
-        lines.append(Text(f"Answered by {report.backend} ({told}{simulated}): {report.calls} {asked}."))
-    if report.state in ("settled", "waiting") and not report.calls:
+        asked = (
+            f"{counted(report.calls, 'item')} tried"
+            if report.backend == "extractive"
+            else counted(report.calls, "call")
+        )
+        lines.append(Text(f"Answered by {report.backend} ({told}{simulated}): {asked}."))
+    if report.state in ("settled", "waiting") and not report.calls and not report.elsewhere:
         lines.append(Text("Nothing was left to do.", "green"))
     twins = sum(finding["code"] == "duplicate_work" for board in report.boards for finding in board.findings)
     if twins:
@@ -165,6 +169,8 @@ def run_summary(report: Report) -> Group:
         )
     if report.waiting:
         lines.append(
+    if report.elsewhere:
+        lines.append(Text(f"{report.elsewhere_words}.", "yellow"))
             Text(
                 f"{_items(len(report.waiting), 'waits', 'wait')} for a person: penstock review list", "yellow"
             )

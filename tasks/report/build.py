@@ -150,8 +150,9 @@ def _counts(items: Sequence[ItemReport]) -> Counts:
 def _item(row: Sequence[Any]) -> ItemReport:
     (item_id, _, parent, status, recipe, _, ext_id, kind, title, line, _, declared) = row[:12]
     text, citations, accepted_by, simulated, model, review_id, reason, error_type, origin, complexity = row[
-        12:
+        12:22
     ]
+    refused, original = row[22:]
     synthesis = recipe == ROLLUP
     return ItemReport(
         item_id=item_id,
@@ -174,4 +175,5 @@ def _item(row: Sequence[Any]) -> ItemReport:
         review=review_id,
         reason=reason,
         error_type=error_type,
+        elsewhere=Status(original or Status.PENDING).label if refused else None,
     )

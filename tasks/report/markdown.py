@@ -66,6 +66,8 @@ def _totals(report: Report) -> str:
         if report.total(name):
             parts.append(f"{report.total(name)} {words}")
     boards = sum(bool(board.items) for board in report.boards)
+    if report.elsewhere:
+        parts.append(report.elsewhere_words)
     return (
         f"{boards} {'board' if boards == 1 else 'boards'} with {_items(report.total('items'), report.total('steps'))}. "
         f"{', '.join(parts)}."
@@ -141,6 +143,11 @@ def _next(report: Report) -> list[str]:
         lines.append("- Blocked items go on as soon as what they wait for is settled.")
     return ["## What to do next", "", *lines, ""] if lines else []
 
+    if report.elsewhere:
+        lines.append(
+            "- Items whose work is done elsewhere are settled with that: the findings `duplicate_work` name the other "
+            "item. What waits for a person is in `penstock review list`; else run the board that has it."
+        )
 
 def _board(board: BoardReport) -> list[str]:
     if not board.items:

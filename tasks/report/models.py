@@ -7,6 +7,9 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
+from models.enums import SETTLED
+from models.words import counted
+
 
 class Wait(BaseModel):
     """What an item can't start before."""
@@ -43,6 +46,7 @@ class ItemReport(BaseModel):
     review: int | None = None
     reason: str | None = None
     error_type: str | None = None
+    elsewhere: str | None = None  # the status of the item that does the same work in its place
     waits_for: list[Wait] = Field(default_factory=list)
 
     @property
@@ -126,9 +130,35 @@ class Report(BaseModel):
         return [item for board in self.boards for item in board.blocked]
 
     @property
+    def elsewhere(self) -> list[ItemReport]:
+        """Items that are not run because another does the same work, and that one is not at its end."""
+        settled = {status.label for status in SETTLED}
+        return [
+            item
+            for board in self.boards
+            for item in board.items
+            if item.elsewhere is not None and item.elsewhere not in settled
+        ]
+
+    @property
+    def elsewhere_words(self) -> str:
+        """`2 items are the same work as items elsewhere, which wait for a person`, of those in `elsewhere`."""
+        asked = sum(item.elsewhere == "waiting" for item in self.elsewhere)
+        said = []
+        for number, one, many in (
+            (asked, "which waits for a person", "which wait for a person"),
+            (len(self.elsewhere) - asked, "which is not done yet", "which are not done yet"),
+        ):
+            if number:
+                what = "is the same work as an item" if number == 1 else "are the same work as items"
+                said.append(f"{counted(number, 'item')} {what} elsewhere, {one if number == 1 else many}")
+        return "; ".join(said)
+
+    @property
     def unsettled(self) -> int:
-        """Items that are not at their end: they wait for a person, for another item, or for a server."""
-        return sum(
+        """Items that are not at their end: they, or those that do their work, wait for a person, for another item, or
+        for a server."""
+        return len(self.elsewhere) + sum(
             board.counts.waiting + board.counts.blocked + board.counts.queued + board.counts.failed
             for board in self.boards
         )

@@ -1,4 +1,4 @@
-"""Boards whose file was renamed or deleted, and boards that a person forgets, on the command line."""
+"""Boards whose file was renamed or deleted, boards that a person forgets, and work that is done elsewhere."""
 
 from __future__ import annotations
 
@@ -84,3 +84,27 @@ def test_a_board_is_forgotten(penstock: Any) -> None:
     assert boards(penstock, "work") == {"other.md": 2}
     penstock("run", str(board))
     assert boards(penstock, "work")["forget.md"] == 2
+
+
+def test_a_run_is_not_settled_while_the_same_work_waits_elsewhere(penstock: Any) -> None:
+    env = {"PENSTOCK_DUPLICATE_DAYS": "30"}
+    penstock.write("one/a.md", plan("twin"))
+    penstock.write("two/b.md", plan("twin"))
+    assert penstock("run", "one", env=env).code == 3
+    outcome = penstock("run", "two", env=env)
+    assert outcome.code == 3, outcome.out
+    said = "2 items are the same work as items elsewhere, which wait for a person."
+    assert said in outcome.out
+    markdown = (penstock.folder / "penstock-report" / "report.md").read_text()
+    assert said in markdown
+    assert "Everything is settled" not in markdown
+    (row,) = orjson.loads(penstock("boards", "two", "--json").out)
+    assert (row["items"], row["settled"]) == (2, 0)
+
+    for item in orjson.loads(penstock("items", "one", "--json").out):
+        answered = penstock("review", "edit", str(item["review"]), "--text", "Anna does.", env=env)
+        assert answered.code == 0, answered.err
+    outcome = penstock("run", "two", env=env)
+    assert outcome.code == 0, outcome.out
+    (row,) = orjson.loads(penstock("boards", "two", "--json").out)
+    assert (row["items"], row["settled"]) == (2, 2)
