@@ -13,7 +13,8 @@ from models.review import Try
 
 
 class State(StrEnum):
-    """A status as people read it: what waits for another item is told apart from what only has open parts."""
+    """A status as people read it: what waits for another item is told apart from what only has open parts, and what the
+    board ticked from what another item does, and both from what else is not done."""
 
     READY = "ready"
     RUNNING = "running"
@@ -22,16 +23,33 @@ class State(StrEnum):
     PENDING = "pending"
     FAILED = "failed"
     DONE = "done"
+    TICKED = "ticked"
+    ELSEWHERE = "elsewhere"
     SKIPPED = "skipped"
     CANCELLED = "cancelled"
 
     @classmethod
-    def of(cls, status: int, blocked: bool) -> State:
+    def of(cls, status: int, blocked: bool, declared: str = "", refused: bool = False) -> State:
+        """`refused`: another item does the same work."""
+        if status == Status.SKIPPED:
+            if refused:
+                return cls.ELSEWHERE
+            return cls.TICKED if declared == Declared.DONE else cls.SKIPPED
         return cls.BLOCKED if blocked and status == Status.PENDING else cls(Status(status).label)
 
     @property
     def settled(self) -> bool:
-        return self in (State.DONE, State.SKIPPED, State.CANCELLED)
+        return self is State.DONE or self.untouched
+
+    @property
+    def untouched(self) -> bool:
+        """Is there nothing to be done for it here, and was nothing done?"""
+        return self in (State.TICKED, State.ELSEWHERE, State.SKIPPED, State.CANCELLED)
+
+    @property
+    def told(self) -> State:
+        """As JSON has it: one word for all that is skipped."""
+        return State.SKIPPED if self in (State.TICKED, State.ELSEWHERE) else self
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +107,13 @@ class ItemRow:
     labels: dict[str, Any]
     review: int | None  # the open one
     blocked: bool
+    refused: bool  # another item does the same work
     waits_for: list[Wanted] = field(default_factory=list)  # the first of them
     waits_for_count: int = 0
 
     @property
     def state(self) -> State:
-        return State.of(self.status, self.blocked)
+        return State.of(self.status, self.blocked, self.declared, self.refused)
 
     @property
     def name(self) -> str:

@@ -16,7 +16,7 @@ select i.id, i.board_id, i.parent_id, i.status, i.recipe is not null, s.ext_id, 
        i.status = 0 and exists (
          select from need n join item d on d.id = n.needs_id where n.item_id = i.id and d.status not in (4, 6, 7)
        ),
-       exists (select from item c where c.parent_id = i.id)
+       exists (select from item c where c.parent_id = i.id), exists (select from duplicate d where d.item_id = i.id)
   from item i join item_source s on s.item_id = i.id
  where (%(boards)b::bigint[] is null or i.board_id = any(%(boards)b::bigint[]))
    and (%(ids)b::bigint[] is null or i.id = any(%(ids)b::bigint[]))
@@ -31,10 +31,14 @@ select n.item_id, n.needs_id from need n join item i on i.id = n.item_id
  order by n.item_id, n.needs_id
 
 -- name: parts
--- What stands directly below these items and has no parts of its own, by status and whether it runs.
-select p.parent_id, p.status, p.recipe is not null, count(*) from item p
+-- What stands directly below these items and has no parts of its own, by status, whether it runs, and of what is skipped
+-- what the board says and whether another item does it.
+select p.parent_id, p.status, p.recipe is not null,
+       case when p.status = 7 then (select s.declared from item_source s where s.item_id = p.id) else '' end,
+       p.status = 7 and exists (select from duplicate d where d.item_id = p.id), count(*)
+  from item p
  where p.parent_id = any(%(ids)b::bigint[]) and not exists (select from item c where c.parent_id = p.id)
- group by 1, 2, 3
+ group by 1, 2, 3, 4, 5
 
 -- name: containers
 -- Only items that have parts: for boards too large to be drawn item by item. The parts without parts are counted.
@@ -43,25 +47,27 @@ with parents as materialized (
    where parent_id is not null and (%(boards)b::bigint[] is null or board_id = any(%(boards)b::bigint[]))
 )
 select i.id, i.board_id, i.parent_id, i.status, i.recipe is not null, s.ext_id, s.kind, s.title, s.line, s.declared,
-       false, true
+       false, true, false
   from parents p join item i on i.id = p.id join item_source s on s.item_id = i.id
  where s.removed_at is null and (not %(open)s::bool or i.status not in (4, 6, 7))
  order by i.board_id, i.position, i.id
 
 -- name: leaves
--- How many items without parts each container has, and each board (null) on its top level, by status and whether they
--- run.
+-- How many items without parts each container has, and each board (null) on its top level, by status and so on
+-- as above.
 with parents as materialized (
   select distinct parent_id as id from item
    where parent_id is not null and (%(boards)b::bigint[] is null or board_id = any(%(boards)b::bigint[]))
 )
-select i.board_id, i.parent_id, i.status, i.recipe is not null, count(*)
+select i.board_id, i.parent_id, i.status, i.recipe is not null,
+       case when i.status = 7 then (select s.declared from item_source s where s.item_id = i.id) else '' end,
+       i.status = 7 and exists (select from duplicate d where d.item_id = i.id), count(*)
   from item i
  where (%(boards)b::bigint[] is null or i.board_id = any(%(boards)b::bigint[]))
    and (not %(open)s::bool or i.status not in (4, 6, 7))
    and i.id not in (select id from parents)
    and not exists (select from item_source r where r.item_id = i.id and r.removed_at is not null)
- group by 1, 2, 3, 4
+ group by 1, 2, 3, 4, 5, 6
 
 -- name: container_needs
 -- The needs between containers: that of an item without parts is its parent's.

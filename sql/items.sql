@@ -57,7 +57,7 @@ select i.id, i.board_id, b.source, i.parent_id, i.status, i.priority, i.recipe, 
        (select v.id from review v where v.item_id = i.id and v.decided_at is null order by v.id limit 1) as review,
        i.status = 0 and exists (
          select from need n join item d on d.id = n.needs_id where n.item_id = i.id and d.status not in (4, 6, 7)
-       ) as blocked
+       ) as blocked, exists (select from duplicate d where d.item_id = i.id) as refused
   from unnest(%(ids)b::bigint[]) with ordinality as g(id, number)
   join item i on i.id = g.id
   join item_source s on s.item_id = i.id

@@ -96,13 +96,13 @@ def _in_order(boxes: Sequence[Box]) -> list[Box]:
 
 
 def _title(box: Box) -> str:
-    return f"{LOOKS[box.state].sign} {label(box.name)}"
+    return f"{LOOKS[box.state].mark} {label(box.name)}"
 
 
 def _legend(drawing: Drawing, notes: Sequence[str]) -> list[str]:
     lines = ['  subgraph legend["Legend"]', "    direction LR"]
     lines += [
-        f'    l{state}["{LOOKS[state].sign} {label(LOOKS[state].words)}"]:::{state}'
+        f'    l{state}["{LOOKS[state].mark} {label(LOOKS[state].words)}"]:::{state}'
         for state in drawing.states()
     ]
     if drawing.arrows:

@@ -128,7 +128,7 @@ class Drawing:
                     "title": box.title,
                     "kind": box.kind,
                     "parent": box.parent.id if box.parent else None,
-                    "state": str(box.state),
+                    "state": str(box.state.told),
                     "declared": box.declared,
                     "folded": _counted(box.folded),
                 }
@@ -144,4 +144,7 @@ class Drawing:
 
 
 def _counted(counts: Counter[State]) -> dict[str, int]:
-    return {str(state): counts[state] for state in State if counts[state]}
+    told: Counter[State] = Counter()
+    for state, number in counts.items():
+        told[state.told] += number
+    return {str(state): told[state] for state in State if told[state]}

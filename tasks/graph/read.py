@@ -66,13 +66,14 @@ def _items(connection: Connection, parameters: dict[str, Any], *, lift: bool) ->
 
 def _containers(connection: Connection, scope: Scope) -> Drawing:
     boxes = [_box(row) for row in connection.execute(statement("graph.containers"), scope.parameters)]
+    # Of an item without parts: what is pending although it is to be run waits for something.
     leaves = connection.execute(statement("graph.leaves"), scope.parameters).fetchall()
     drawing = _on_boards(connection, {box.board_id for box in boxes} | {row[0] for row in leaves})
     by_id = nest(boxes, drawing)
     boards = {board.id: board for board in drawing.boards}
-    for board_id, parent_id, status, runs, number in leaves:
+    for board_id, parent_id, *state, number in leaves:
         into = by_id.get(parent_id) if parent_id is not None else None
-        (into or boards[board_id]).folded[_leaf_state(status, runs)] += number
+        (into or boards[board_id]).folded[State.of(*state)] += number
     for item_id, needs_id, settled in connection.execute(
         statement("graph.container_needs"), scope.parameters
     ):
@@ -112,18 +113,13 @@ def _around(connection: Connection, scope: Scope, item: int) -> Drawing:
 def _count_others(connection: Connection, by_id: dict[int, Box]) -> None:
     """What else is part of the boxes, as numbers."""
     parts = connection.execute(statement("graph.parts"), {"ids": list(by_id)})
-    for parent_id, status, runs, number in parts:
-        by_id[parent_id].folded[_leaf_state(status, runs)] += number
+    for parent_id, *state, number in parts:
+        by_id[parent_id].folded[State.of(*state)] += number
     for box in by_id.values():
         for part in box.parts:
             if not part.container:
                 box.folded[part.state] -= 1
         box.folded = +box.folded
-
-
-def _leaf_state(status: int, runs: bool) -> State:
-    """Of an item without parts: what is pending although it is to be run waits for something."""
-    return State.of(status, blocked=runs)
 
 
 def _ids(connection: Connection, name: str, ids: Sequence[int], most: int) -> list[int]:
@@ -136,12 +132,13 @@ def _on_boards(connection: Connection, boards: set[int]) -> Drawing:
 
 
 def _box(row: Sequence[Any]) -> Box:
-    item_id, board_id, parent_id, status, runs, ext_id, kind, title, line, declared, blocked, container = row
+    item_id, board_id, parent_id, status, runs, ext_id, kind, title, line, declared, *flags = row
+    blocked, container, refused = flags
     return Box(
         id=item_id,
         board_id=board_id,
         parent_id=parent_id,
-        state=State.of(status, blocked),
+        state=State.of(status, blocked, declared, refused),
         runs=runs,
         ext_id=ext_id,
         kind=kind,

@@ -53,7 +53,9 @@ SIGNS: dict[State, str] = {
     State.PENDING: '<circle r="5.6" fill="none" stroke="{hue}" stroke-width="1.8"/>',
     State.FAILED: '<circle r="6.6" fill="{hue}"/><path d="M-2.6-2.6 2.6 2.6M2.6-2.6-2.6 2.6" class="w"/>',
     State.DONE: '<circle r="6.6" fill="{hue}"/><path d="M-3 .2-.8 2.4 3.2-2.2" class="w"/>',
-    State.SKIPPED: '<path d="M-4 .2-1.2 3 4.2-3" fill="none" stroke="{hue}" stroke-width="2" stroke-linecap="round"/>',
+    State.TICKED: '<path d="M-4 .2-1.2 3 4.2-3" fill="none" stroke="{hue}" stroke-width="2" stroke-linecap="round"/>',
+    State.ELSEWHERE: '<path d="M-4.5-3.2H4.5M-4.5 0H4.5M-4.5 3.2H4.5" fill="none" stroke="{hue}" stroke-width="1.8"/>',
+    State.SKIPPED: '<path d="M-4.5 0H4.5" fill="none" stroke="{hue}" stroke-width="2" stroke-linecap="round"/>',
     State.CANCELLED: '<path d="M-4-4 4 4M4-4-4 4" fill="none" stroke="{hue}" stroke-width="2" stroke-linecap="round"/>',
 }
 
@@ -211,7 +213,7 @@ def _bar(counts: Counter[State], x: float, y: float) -> str:
 
 
 def _bar_fill(state: State) -> str:
-    return "#B9BEC6" if state in (State.SKIPPED, State.CANCELLED) else LOOKS[state].hue
+    return "#B9BEC6" if state.untouched else LOOKS[state].hue
 
 
 def _guides(rows: Sequence[Row]) -> list[str]:

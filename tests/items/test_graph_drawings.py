@@ -109,7 +109,7 @@ def test_the_largest_mermaid_keeps_within_what_its_readers_take() -> None:
 
 def test_every_state_has_a_sign_and_a_shape_of_its_own() -> None:
     assert set(LOOKS) == set(SIGNS) == set(State)
-    assert len({look.sign for look in LOOKS.values()}) == len(State)
+    assert len({look.mark for look in LOOKS.values()}) == len(State)
     shapes = {re.sub(r"\{hue\}", "", SIGNS[state]) for state in State}
     assert len(shapes) == len(State)
 

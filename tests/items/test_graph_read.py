@@ -52,7 +52,7 @@ def test_all_with_states_and_needs(connection: Connection) -> None:
     assert states["Dig"] is State.READY
     assert states["Ground"] is State.PENDING
     assert states["Pour"] is State.BLOCKED
-    assert states["Paint"] is State.SKIPPED
+    assert states["Paint"] is State.TICKED
     assert [board.counts().total() for board in found.boards] == [6, 1]
 
     settle(connection, "Dig", "Drain")
