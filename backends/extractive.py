@@ -141,8 +141,10 @@ def _beginning(text: str, limit: int) -> str:
 def _why_nothing(passages: tuple[Passage, ...]) -> str:
     if not passages:
         return "No source has anything on this, and without a model nothing else can answer it."
+    answers = "does not answer" if len(passages) == 1 else "answers"
+    found = "The one passage found" if len(passages) == 1 else f"None of the {len(passages)} passages found"
     looked = ", ".join(passage.cite for passage in passages[:3]) + (" ..." if len(passages) > 3 else "")
-    return f"None of the {len(passages)} passages found ({looked}) answers this closely enough to be quoted."
+    return f"{found} ({looked}) {answers} this closely enough to be quoted."
 
 
 def _fields(schema: dict[str, Any] | None) -> tuple[str, ...] | None:

@@ -10,6 +10,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 
 from models.settings import settings
+from models.words import counted
 from sql.connection import database
 from sql.schema import prepare
 from tasks.decompose import Wishes, decompose_boards
@@ -45,7 +46,8 @@ def decompose(boards: list[int], approve_plans: bool | None = None) -> list[dict
     create_table_artifact(
         rows,
         key="work-graph",
-        description=f"{sum(row['leaves'] for row in rows)} items to do, {sum(row['edges'] for row in rows)} needs",
+        description=f"{counted(sum(row['leaves'] for row in rows), 'item')} to do, "
+        f"{counted(sum(row['edges'] for row in rows), 'need')}",
     )
     return found
 

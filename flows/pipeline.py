@@ -23,6 +23,7 @@ from flows.opening import opened
 from flows.remember import remember_accepted
 from flows.write_back import write_marks
 from models.errors import BackendUnavailable, PenstockError
+from models.words import counted
 from sql.connection import Database
 from sql.statements import statement
 from tasks import report as reports
@@ -79,15 +80,15 @@ async def pipeline(
                 endpoint=endpoint.url,
                 model=model,
                 unreadable=ingested["unreadable"],
-                deltas=orjson.dumps(_deltas(ingested["boards"])).decode(),
                 gone=ingested["gone"],
+                deltas=orjson.dumps(_deltas(ingested["boards"])).decode(),
             )
             await asyncio.to_thread(decompose, boards, approve_plans)
-            await _execute(str(endpoint.backend), boards, pools)
             # Only now is it known whose work is refused for that of a board whose file may be gone.
             if gone := await asyncio.to_thread(take_off, boards, []):
                 await _store(db, "report.run_gone", id=run, gone=[*ingested["gone"], *gone])
                 await asyncio.to_thread(decompose, boards, approve_plans)
+            await _execute(str(endpoint.backend), boards, pools)
             if await asyncio.to_thread(
                 look_again, db, config
             ):  # a part that a model made is another item's work
@@ -164,7 +165,7 @@ async def write_report(
                 for item in report.waiting
             ],
             key="review-queue",
-            description=f"{len(report.waiting)} items wait for a person",
+            description=f"{counted(len(report.waiting), 'item waits', 'items wait')} for a person",
         )
     return report
 

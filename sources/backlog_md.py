@@ -14,6 +14,7 @@ import yaml
 
 from models.board import Mark, ParsedItem
 from models.enums import Declared, Severity
+from models.words import quoted, some_of
 from sources import gfm
 from sources.document import Document, heading_of
 from sources.leftovers import account
@@ -302,7 +303,8 @@ def _criteria(document: Document, end: int, item: ParsedItem, outline: Outline) 
         item.labels["criteria"] = f"{ticked}/{total}"
     if item.status is Declared.DONE and still_open:
         message = (
-            f"{item.ext_id or repr(item.title[:60])} is done, but {len(still_open)} of its {total} criteria are not "
-            f"ticked, first on line {still_open[0]}. Tick them or reopen it."
+            f"{item.ext_id or quoted(item.title)} is done, but "
+            f"{some_of(len(still_open), total, 'criterion', 'criteria')} not ticked, first on line "
+            f"{still_open[0]}. Tick them or reopen it."
         )
         outline.find("evidence_conflict", Severity.WARNING, item.line, message)

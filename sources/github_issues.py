@@ -13,6 +13,7 @@ from collections.abc import Iterator
 
 from models.board import NotItem, ParsedItem
 from models.enums import Severity
+from models.words import all_of, quoted, some_of
 from sources import gfm
 from sources.document import Document, read_document
 from sources.github import REMOVALS, Issue, issue_of, objects
@@ -196,15 +197,15 @@ class _Board:
             below = self.children[id(item)]
             still_open = [child for child in below if child.status.is_open]
             if still_open and not item.status.is_open:
-                first = still_open[0].ext_id or repr(still_open[0].title[:60])
+                first = still_open[0].ext_id or quoted(still_open[0].title)
                 message = (
-                    f"{item.ext_id} is closed, but {len(still_open)} of its {len(below)} parts are open, "
-                    f"first {first}. Close them or reopen it."
+                    f"{item.ext_id} is closed, but {some_of(len(still_open), len(below), 'part')} open"
+                    f"{', first' if len(still_open) > 1 else ':'} {first}. Close them or reopen it."
                 )
                 self.outline.find("done_parent_open_child", Severity.WARNING, item.line, message)
             elif below and not still_open and item.status.is_open:
                 message = (
-                    f"{item.ext_id} is open, but all of its {len(below)} parts are closed. "
+                    f"{item.ext_id} is open, but {all_of(len(below), 'part')} closed. "
                     "Close it, or write what is left."
                 )
                 self.outline.find("open_parent_all_done", Severity.INFO, item.line, message)
@@ -214,7 +215,7 @@ class _Board:
         for item in self.outline.items:
             for need in item.needs:
                 if need not in known:
-                    name = item.ext_id or repr(item.title[:60])
+                    name = item.ext_id or quoted(item.title)
                     message = (
                         f"{name} depends on {need}, which is not among these issues. Is the number right?"
                     )

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 from models.board import ParsedItem
 from models.enums import Declared, Severity
+from models.words import quoted
 from sources.document import Document, Row, Table, heading_of
 from sources.issues import read_issues
 from sources.masking import BULLETS, NUMBER
@@ -238,7 +239,7 @@ def _next_step(
     outline.items.append(item)
     taken[line] = item
     if len(options) > 1:
-        _several(outline, line, f"{len(options)} options, first {options[0][:60]!r}")
+        _several(outline, line, f"{len(options)} options, first {quoted(options[0])}")
     elif choice := _ALTERNATIVES.search(whole):
         _several(outline, line, f"alternatives ({whole[max(0, choice.start() - 40) : choice.end() + 60]!r})")
     return item

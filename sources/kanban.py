@@ -9,6 +9,7 @@ import re
 
 from models.board import ParsedItem
 from models.enums import Declared, Severity
+from models.words import quoted
 from sources.document import Document
 from sources.structure import ancestors_of, settle
 from sources.tree import look_over
@@ -80,7 +81,7 @@ def _untyped(outline: Outline, untyped: dict[int, str]) -> None:
         return
     for item in outline.items:
         if what := untyped.get(item.line):
-            message = f"{item.title[:60]!r} has {what}; read as a task. Write it as `[ ] T <id> — title`."
+            message = f"{quoted(item.title)} has {what}; read as a task. Write it as `[ ] T <id> — title`."
             outline.find("untyped_item", Severity.INFO, item.line, message)
 
 

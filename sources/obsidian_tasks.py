@@ -11,6 +11,7 @@ from datetime import date
 
 from models.board import ParsedItem
 from models.enums import Declared, Severity
+from models.words import quoted
 from sources.document import Document
 from sources.structure import settle
 from sources.vocabulary import detail_of, priority_of
@@ -171,7 +172,7 @@ def _contradiction(item: ParsedItem, outline: Outline) -> None:
     for label, status in (("completed", Declared.DONE), ("cancelled", Declared.SKIPPED)):
         if label in item.labels and item.status.is_open:
             message = (
-                f"{item.title[:60]!r} is {item.status}, but it has a {label} date ({item.labels[label][:20]}). "
+                f"{quoted(item.title)} is {item.status}, but it has a {label} date ({item.labels[label][:20]}). "
                 f"Mark it {status}, or take the date out."
             )
             outline.find("evidence_conflict", Severity.WARNING, item.line, message)

@@ -6,6 +6,7 @@ import re
 
 from models.board import ParsedItem
 from models.enums import Declared, Severity
+from models.words import quoted
 from sources.document import Document
 from sources.gfm import CHECKBOX
 from sources.naming import SEE_WORDS, heading_words
@@ -41,7 +42,7 @@ def parse(document: Document) -> Outline:
         item.labels["result"] = f"{succeeded}/{of}"
         if (item.status is Declared.DONE) != (succeeded == of):
             message = (
-                f"{item.title[:60]!r} is {item.status}, but its last result says {succeeded} of {of} steps "
+                f"{quoted(item.title)} is {item.status}, but its last result says {succeeded} of {of} steps "
                 "succeeded. Check which is true and correct the other."
             )
             outline.find("evidence_conflict", Severity.WARNING, line, message)

@@ -9,6 +9,7 @@ from itertools import pairwise
 
 from models.board import ParsedItem
 from models.enums import Declared, Severity
+from models.words import all_of, quoted, some_of
 from sources.vocabulary import latin_id
 from sources.walk import Outline
 
@@ -61,7 +62,7 @@ def ancestors_of(ext_id: str) -> Iterator[str]:
 
 
 def name_of(item: ParsedItem) -> str:
-    return f"{item.ext_id or repr(item.title[:60])} (line {item.line})"
+    return f"{item.ext_id or quoted(item.title)} (line {item.line})"
 
 
 def normalise_ids(outline: Outline) -> None:
@@ -84,8 +85,8 @@ def _first_by_id(outline: Outline) -> dict[str, ParsedItem]:
         other = first.setdefault(item.ext_id, item)
         if other is not item:
             message = (
-                f"the id {item.ext_id} is already on line {other.line} ({other.title[:60]!r}); here it is "
-                f"{item.title[:60]!r}. Both are kept as items; give one of them its own id."
+                f"the id {item.ext_id} is already on line {other.line} ({quoted(other.title)}); here it is "
+                f"{quoted(item.title)}. Both are kept as items; give one of them its own id."
             )
             outline.find("duplicate_id", Severity.WARNING, item.line, message)
     return first
@@ -181,13 +182,14 @@ def _parent_findings(outline: Outline) -> None:
         still_open = [child for child in below if child.status.is_open]
         if not parent.status.is_open and still_open:
             message = (
-                f"{name_of(parent)} is {parent.status}, but {len(still_open)} of its {len(below)} children are open, "
-                f"first {name_of(still_open[0])}. Close them or reopen it."
+                f"{name_of(parent)} is {parent.status}, but "
+                f"{some_of(len(still_open), len(below), 'child', 'children')} open"
+                f"{', first' if len(still_open) > 1 else ':'} {name_of(still_open[0])}. Close them or reopen it."
             )
             outline.find("done_parent_open_child", Severity.WARNING, parent.line, message)
         elif parent.status.is_open and not still_open:
             message = (
-                f"{name_of(parent)} is {parent.status}, but all of its {len(below)} children are closed. "
+                f"{name_of(parent)} is {parent.status}, but {all_of(len(below), 'child', 'children')} closed. "
                 "Close it, or write what is left."
             )
             outline.find("open_parent_all_done", Severity.INFO, parent.line, message)

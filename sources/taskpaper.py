@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from models.board import Mark, ParsedItem
 from models.enums import Declared, Severity
+from models.words import quoted
 from sources.document import Document
 from sources.leftovers import account
 from sources.masking import indent_of
@@ -151,7 +152,7 @@ class _Reader:
         tags = list(_TAG.finditer(text))
         title = _without_tags(text, tags)
         if not title:
-            message = f"{line.strip()[:60]!r} has no text, so it is no item. Write what is to be done."
+            message = f"{quoted(line.strip())} has no text, so it is no item. Write what is to be done."
             self.outline.find("empty_item", Severity.INFO, number, message)
             return
         item = ParsedItem(line=number, title=title, status=status)

@@ -7,6 +7,7 @@ from collections import defaultdict
 
 from models.board import ParsedItem
 from models.enums import Declared, Severity
+from models.words import some_of
 from sources.document import Document
 from sources.structure import ancestors_of, children_of, is_gate, name_of
 from sources.walk import Outline
@@ -94,7 +95,7 @@ def _begun(outline: Outline) -> None:
         done = sum(child.status is Declared.DONE for child in below)
         if parent.status is Declared.TODO and done and any(child.status.is_open for child in below):
             message = (
-                f"{name_of(parent)} is todo, but {done} of its {len(below)} children are done. "
+                f"{name_of(parent)} is todo, but {some_of(done, len(below), 'child', 'children')} done. "
                 "Mark it as in progress, `[~]`."
             )
             outline.find("open_parent_some_done", Severity.INFO, parent.line, message)

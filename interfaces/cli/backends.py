@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from models.words import counted
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -78,4 +80,4 @@ def _drain(each: EndpointView) -> str:
     lease = each.lease
     if lease is None:
         return ""
-    return f"{lease.items} items since {lease.since.astimezone():%H:%M:%S}"
+    return f"{counted(lease.items, 'item')} since {lease.since.astimezone():%H:%M:%S}"

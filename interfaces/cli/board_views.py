@@ -12,6 +12,7 @@ from rich.text import Text
 
 from interfaces.cli.render import SEVERITIES, clean, findings_table, short_names
 from models.items import BoardCase, BoardRow, State, delta_words
+from models.words import counted
 from tasks.graph.states import LOOKS
 from tasks.places import shown
 
@@ -60,7 +61,7 @@ def board_view(case: BoardCase) -> Group:
             "bright_black",
         ),
         Text(
-            f"\n{row.items} items{steps}: {_statuses(case.statuses)}"
+            f"\n{counted(row.items, 'item')}{steps}: {_statuses(case.statuses)}"
             if row.items
             else "\nNo items: knowledge."
         ),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+from models.words import counted
+
 
 def carry_on(released: int) -> None:
     """With `penstock up` running its workers do it; else drain it here and now, as a flow."""
@@ -11,15 +13,16 @@ def carry_on(released: int) -> None:
     from interfaces.cli.opening import opened
     from interfaces.cli.render import console
 
+    items, them = counted(released, "item"), "it" if released == 1 else "them"
     with (
         opened() as (config, database),
         console().status("Starting the Prefect server ...") as status,
         orchestrator(config, database) as prefect,
     ):
         if prefect.has_workers:
-            console().print(f"{released} items released; the workers of `penstock up` do them.")
+            console().print(f"{items} released; the workers of `penstock up` run {them}.")
             return
-        status.update(f"{released} items released; running them ...")
+        status.update(f"{items} released; running {them} ...")
         from flows.execute import execute
         from interfaces.cli.running import run_flow
         from tasks.recipes import load_recipes

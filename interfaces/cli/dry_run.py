@@ -15,6 +15,7 @@ from interfaces.cli.reading import boards_of
 from interfaces.cli.render import board_tree, clean, console
 from models.enums import Status
 from models.errors import BackendUnavailable
+from models.words import counted
 from sql.statements import statement
 from tasks.decompose import Wishes, decompose_board
 from tasks.ingest import ingest_board
@@ -68,10 +69,14 @@ def dry_run(config: Settings, paths: list[str], dialect: str | None) -> None:
         console().print(table)
     if split or plans:
         console().print(
-            f"Split by their own lists: {split} items into {parts} parts; {plans} more would wait for approval."
+            f"Split by their own lists: {counted(split, 'item')} into {counted(parts, 'part')}; "
+            f"{plans} more would wait for approval."
         )
     first, blocked = counts.get(Status.READY, 0), counts.get(Status.PENDING, 0)
-    console().print(f"{first} items would be asked first; {blocked} wait for others and follow.")
+    console().print(
+        f"{counted(first, 'item')} would be asked first; "
+        f"{counted(blocked, 'waits for others and follows', 'wait for others and follow')}."
+    )
     kept = "Nothing was stored, no model was called."
     try:
         endpoint, probe = asyncio.run(choose(config, config.backend))

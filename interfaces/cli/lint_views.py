@@ -28,7 +28,7 @@ NARROWEST = 40
 NAMES = {
     Severity.ERROR: ("error", "errors"),
     Severity.WARNING: ("warning", "warnings"),
-    Severity.INFO: ("note", "notes"),
+    Severity.INFO: ("info", "info"),
 }
 
 

@@ -16,6 +16,7 @@ from rich.tree import Tree
 from models.board import Finding, ParsedBoard, ParsedItem
 from models.enums import Declared, ErrorType
 from models.items import delta_words
+from models.words import counted
 
 if TYPE_CHECKING:
     from models.review import OpenReview, ReviewCase
@@ -65,11 +66,12 @@ def item_label(item: ParsedItem) -> Text:
 def board_tree(board: ParsedBoard) -> Tree:
     """The items of a board under each other, then its findings."""
     counts = board.counts()
-    steps = f", {counts['steps']} steps" if counts.get("steps") else ""
+    steps = f", {counted(counts['steps'], 'step')}" if counts.get("steps") else ""
     head = Text.assemble(
         (clean(board.source), "bold"),
         (
-            f"  {board.dialect}, {counts['total']} items{steps}: {counts['done']} done, {counts['open']} open",
+            f"  {board.dialect}, {counted(counts['total'], 'item')}{steps}: "
+            f"{counts['done']} done, {counts['open']} open",
             "cyan",
         ),
     )
@@ -143,9 +145,9 @@ def run_summary(report: Report) -> Group:
             if finding["severity"] != "info":
                 lines.append(Text(f"{clean(board.source)}: {clean(finding['message'])}", "yellow"))
     lines += [Text(f"Not read: {clean(sentence)}", "red") for sentence in report.unreadable]
+    lines += [Text(clean(sentence), "yellow") for sentence in report.gone]
     lines += [Text(f"Written back: {clean(sentence)}") for sentence in report.written]
     if report.backend:
-    lines += [Text(clean(sentence), "yellow") for sentence in report.gone]
         told = (
             "no model was called" if report.backend == "extractive" else f"model {clean(report.model or '')}"
         )
@@ -167,10 +169,10 @@ def run_summary(report: Report) -> Group:
                 "yellow",
             )
         )
-    if report.waiting:
-        lines.append(
     if report.elsewhere:
         lines.append(Text(f"{report.elsewhere_words}.", "yellow"))
+    if report.waiting:
+        lines.append(
             Text(
                 f"{_items(len(report.waiting), 'waits', 'wait')} for a person: penstock review list", "yellow"
             )
@@ -206,7 +208,8 @@ def _deltas(boards: list[BoardReport]) -> list[Text]:
         stays = not any(delta[name] for name in delta if name != "unchanged")
         (same if stays else changed).append(line)
     if len(same) > MOST_SAME:
-        same = [Text(f"{len(same)} boards are unchanged: nothing of them runs anew.")]
+        what = counted(len(same), "board is", "boards are")
+        same = [Text(f"{what} unchanged: nothing of {'it' if len(same) == 1 else 'them'} runs anew.")]
     if len(changed) > MOST_CHANGED:
         changed[MOST_CHANGED:] = [Text(f"... and {len(changed) - MOST_CHANGED} more boards changed.")]
     return [*changed, *same]

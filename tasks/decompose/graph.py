@@ -10,6 +10,7 @@ from graphlib import CycleError, TopologicalSorter
 from models.board import Finding
 from models.enums import Declared, Severity
 from models.errors import InputError
+from models.words import quoted
 
 MAX_EDGES = 2_000_000
 SHOWN = 12  # members of a ring that a message names
@@ -52,7 +53,7 @@ class Node:
 
     @property
     def name(self) -> str:
-        name = self.ext_id or repr(self.title[:60])
+        name = self.ext_id or quoted(self.title)
         place = [f"line {self.line}"] if self.line else []
         place = [self.board, *place] if self.board else place
         return f"{name} ({', '.join(place)})" if place else name

@@ -20,6 +20,7 @@ import psycopg
 
 from models.board import Finding
 from models.enums import Severity
+from models.words import quoted
 from sql.statements import statement
 from tasks.ingest import replace_findings
 from tasks.remember.embedding import Encoder, default_encoder
@@ -73,7 +74,7 @@ class Open:
 
     def named(self, beside: Open) -> str:
         place = "" if beside.board_id == self.board_id else f"{PurePath(self.source).name}, "
-        return f"{self.ext_id or repr(self.title[:60])} ({place}line {self.line})"
+        return f"{self.ext_id or quoted(self.title)} ({place}line {self.line})"
 
 
 def find_near(

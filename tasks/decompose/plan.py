@@ -20,6 +20,7 @@ from typing import Any
 import orjson
 
 from models.errors import InputError
+from models.words import quoted
 from tasks.ingest.rows import normalised
 
 MAX_PARTS = 50
@@ -66,7 +67,7 @@ def parse_plan(text: str) -> dict[str, Any]:
             written[number] = len(parts)
         elif not parts:
             raise InputError(
-                f"Line {count} of the plan, {said[:60]!r}, is no part. Write each part as `1. Title`, and below it, "
+                f"Line {count} of the plan, {quoted(said)}, is no part. Write each part as `1. Title`, and below it, "
                 f"indented, `- when it is done`; or write {WHOLE!r} alone to have the item done without a split."
             )
         else:
@@ -144,7 +145,7 @@ def _needs_problem(parts: Sequence[Mapping[str, Any]]) -> str | None:
     for number, part in enumerate(parts, 1):
         needs = part.get("needs") or []
         if not isinstance(needs, list) or not all(type(need) is int for need in needs):
-            return f"Subtask {number} needs {str(needs)[:60]!r}; `needs` lists numbers of other subtasks."
+            return f"Subtask {number} needs {quoted(str(needs))}; `needs` lists numbers of other subtasks."
         if wrong := [need for need in needs if not 1 <= need <= len(parts)]:
             return (
                 f"Subtask {number} needs subtask {abs(wrong[0])}, which is not there: there are {len(parts)}."

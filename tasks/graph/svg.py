@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
 from models.items import State
+from models.words import counted
 from tasks.graph.model import Arrow, BoardBox, Box, Drawing
 from tasks.graph.states import LOOKS
 from tasks.graph.text import fit, plain, width
@@ -97,7 +98,10 @@ def svg(drawing: Drawing) -> str:
         for row in rows
         if row.box is not None and row.box.asked
     ]
-    about = f"{len(drawing)} items of {len(drawing.boards)} boards, {len(drawing.arrows)} needs"
+    about = (
+        f"{counted(len(drawing), 'item')} of {counted(len(drawing.boards), 'board')}, "
+        f"{counted(len(drawing.arrows), 'need')}"
+    )
     return "\n".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" width="{total}" height="{height}" '

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from models.board import Finding, ParsedBoard, ParsedItem
 from models.enums import Declared, Severity
+from models.words import quoted
 
 MAX_DEPTH = 64
 """Deeper items are put under their ancestor of this depth: every level costs the roll-up one more pass."""
@@ -158,7 +159,7 @@ def _by_depth(
             on_path.add(id(at))
             above = _parent(at, places, left_out)
             if above is not None and id(above) in on_path:
-                message = f"{at.title[:60]!r} is its own ancestor; it was put at the top. Correct the board."
+                message = f"{quoted(at.title)} is its own ancestor; it was put at the top. Correct the board."
                 findings.append(Finding("parent_ring", Severity.WARNING, at.line, message))
                 above = None
             path.append((at, above))
@@ -166,7 +167,7 @@ def _by_depth(
         for at, above in reversed(path):
             if above is not None and found[id(above)][0] >= MAX_DEPTH:
                 message = (
-                    f"{at.title[:60]!r} is deeper than {MAX_DEPTH} levels; it was put under a higher one."
+                    f"{quoted(at.title)} is deeper than {MAX_DEPTH} levels; it was put under a higher one."
                 )
                 findings.append(Finding("too_deep", Severity.WARNING, at.line, message))
                 above = found[id(above)][1]

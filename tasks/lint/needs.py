@@ -10,6 +10,7 @@ from graphlib import CycleError, TopologicalSorter
 from models.board import Finding, ParsedBoard, ParsedItem
 from models.enums import Severity
 from models.errors import InputError
+from models.words import quoted
 
 MOST_RINGS = 50
 """Rings over several files that are told; each costs a look at all items again."""
@@ -132,4 +133,4 @@ def _rings(
 
 
 def _name(source: str, item: ParsedItem) -> str:
-    return f"{item.ext_id or repr(item.title[:60])} ({source}:{item.line})"
+    return f"{item.ext_id or quoted(item.title)} ({source}:{item.line})"

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from models.enums import ErrorType
 from models.items import delta_words
+from models.words import counted
 from sources import REPORT_MARK
 from tasks.report.models import BoardReport, ItemReport, Report
 from tasks.report.words import meaning
@@ -38,9 +39,9 @@ def as_markdown(report: Report, mermaid: str | None = None) -> str:
         ]
     if report.unreadable:
         lines += ["**Not read:**", "", *(f"- {_plain(sentence)}" for sentence in report.unreadable), ""]
-    if report.written:
     if report.gone:
         lines += ["**Renamed or gone:**", "", *(f"- {_plain(sentence)}" for sentence in report.gone), ""]
+    if report.written:
         lines += ["**Written back:**", "", *(f"- {_plain(sentence)}" for sentence in report.written), ""]
     lines += _how(report)
     lines += _overview(report)
@@ -65,9 +66,9 @@ def _totals(report: Report) -> str:
     for name, words in (("queued", "are still queued"), ("failed", "failed"), ("rejected", "were rejected")):
         if report.total(name):
             parts.append(f"{report.total(name)} {words}")
-    boards = sum(bool(board.items) for board in report.boards)
     if report.elsewhere:
         parts.append(report.elsewhere_words)
+    boards = sum(bool(board.items) for board in report.boards)
     return (
         f"{boards} {'board' if boards == 1 else 'boards'} with {_items(report.total('items'), report.total('steps'))}. "
         f"{', '.join(parts)}."
@@ -89,7 +90,8 @@ def _how(report: Report) -> list[str]:
         )
     else:
         how = (
-            f"Answered by `{report.backend}` at {report.endpoint}, model `{report.model}`: {report.calls} calls, "
+            f"Answered by `{report.backend}` at {report.endpoint}, model `{report.model}`: "
+            f"{counted(report.calls, 'call')}, "
             f"{report.prompt_tokens} prompt and {report.completion_tokens} answer tokens."
         )
     return [how, ""]
@@ -141,13 +143,13 @@ def _next(report: Report) -> list[str]:
         )
     if report.blocked and not report.waiting and not report.total("queued"):
         lines.append("- Blocked items go on as soon as what they wait for is settled.")
-    return ["## What to do next", "", *lines, ""] if lines else []
-
     if report.elsewhere:
         lines.append(
             "- Items whose work is done elsewhere are settled with that: the findings `duplicate_work` name the other "
             "item. What waits for a person is in `penstock review list`; else run the board that has it."
         )
+    return ["## What to do next", "", *lines, ""] if lines else []
+
 
 def _board(board: BoardReport) -> list[str]:
     if not board.items:

@@ -10,6 +10,7 @@ from models.calls import Passage
 from models.enums import ErrorType
 from models.recipe import Grounding
 from models.verdict import Failure
+from models.words import counted
 from tasks.foreign import excerpt, one_line
 
 LAYER = "grounding"
@@ -48,7 +49,7 @@ def check_grounding(
         return _failed(
             "has_citations",
             ErrorType.GROUNDING,
-            f"The answer cites none of the {len(passages)} passages that it was given.",
+            f"The answer cites none of the {counted(len(passages), 'passage')} that it was given.",
         )
     by_cite = {one_line(passage.cite): passage for passage in passages}
     real: list[dict[str, str]] = []

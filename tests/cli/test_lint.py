@@ -114,7 +114,7 @@ def test_findings_have_file_line_severity_code_and_message(lint: Lint) -> None:
     [first, second, *_] = said.lines()
     assert first.start("message") == second.start("message"), "the columns of a file are aligned"
     assert "Close them or reopen it." in said.out
-    assert "4 findings in 2 files: 2 warnings, 2 notes." in said.out
+    assert "4 findings in 2 files: 2 warnings, 2 info." in said.out
 
 
 def test_the_summary_of_many_files_counts_by_dialect_code_and_file(lint: Lint) -> None:
@@ -126,7 +126,7 @@ def test_the_summary_of_many_files_counts_by_dialect_code_and_file(lint: Lint) -
     tail = said.out[said.out.rindex("9 boards read: 9 gfm.") :]
     assert "1 text without items." in tail
     assert "99 items, 54 open, 45 done." in tail
-    assert "55 findings in 10 files: 1 error, 45 warnings, 9 notes." in tail
+    assert "55 findings in 10 files: 1 error, 45 warnings, 9 info." in tail
     assert re.search(r"45 +9 +done_parent_open_child +A closed item has open parts", tail)
     assert re.search(r"9 +9 +unknown_mark ", tail)
     assert re.search(r"10 +8\.md", tail)
