@@ -37,6 +37,7 @@ _LABELS = re.compile(
     r"^(?P<title>(?:\*\*|__)[^*_\n]{1,60}(?:\*\*|__):?|[^\s:*_|#>\[-][^:\n]{0,59}:)[^\S\n]*$", re.MULTILINE
 )
 _CARD = re.compile(rf"^[^\S\n]*(?:(?:[{re.escape(BULLETS)}]|{NUMBER})[^\S\n]+|・)\S", re.MULTILINE)
+_PROSE = re.compile(rf"[^\s#|>*_=~`{re.escape(BULLETS)}\d].*[^:]$")
 _LABEL_LEVEL, _TITLE_LEVEL = 7, 99  # below any heading
 
 _NO_CARD = re.compile(
@@ -84,7 +85,9 @@ def score(document: Document) -> float:
     named = _FILE_NAMES.search(document.name) is not None
     if named and sum(map(len, lanes.values())) > 1:
         return 0.62
-    return 0.62 if alone and (named or (len(found) > 1 and (states > 1 or certain))) else 0.0
+    said = {status for _, status in found}
+    several = len(found) > 1 and (states > 1 or (certain > 0 and Declared.TODO in said))
+    return 0.62 if alone and (named or several) else 0.0
 
 
 def parse(document: Document) -> Outline:
@@ -109,11 +112,21 @@ def _headings(text: str) -> Iterator[tuple[int, str, bool]]:
     """Level and title of each heading and label, and whether a list item stands before the next one."""
     found = [(m.start(), m.end(), _level(m), m["title"] or m["above"]) for m in _HEADING.finditer(text)]
     labels = ((m.start(), m.end(), _LABEL_LEVEL, m["title"]) for m in _LABELS.finditer(text))
-    found += [label for label in labels if lane_of(label[3].rstrip(":")) is not None]
+    found += [
+        label
+        for label in labels
+        if lane_of(label[3].rstrip(":")) is not None and _stands_alone(text, label[0])
+    ]
     found.sort()
     for index, (_, end, level, title) in enumerate(found):
         until = found[index + 1][0] if index + 1 < len(found) else len(text)
         yield level, title.strip().rstrip("#:").strip(), _CARD.search(text, end, until) is not None
+
+
+def _stands_alone(text: str, start: int) -> bool:
+    """Is the line at this place a label, and not the last line of a paragraph that ends with a colon?"""
+    above = text[text.rfind("\n", 0, max(0, start - 1)) + 1 : start].rstrip()
+    return _PROSE.match(above) is None
 
 
 def _level(match: re.Match[str]) -> int:
@@ -177,7 +190,7 @@ class _Lanes(Grammar):
             else:
                 self._enter(_LABEL_LEVEL, name, Declared.DONE)
             return True
-        status = lane_of(name)
+        status = lane_of(name) if _PROSE.match(self.raw[line - 2] if line > 1 else "") is None else None
         inside = self.open and self.open[-1].level < _LABEL_LEVEL
         if status is None or (inside and is_plain(name)):
             return False

@@ -43,7 +43,7 @@ _PARTS = re.compile(r"\s*[:：|/,、，;]\s*|\s+[—–-]\s+|\s*[·•&]\s*")
 
 @cache
 def _lanes() -> Phrases[tuple[Declared, str]]:
-    found: Phrases[tuple[Declared, str]] = Phrases()
+    found: Phrases[tuple[Declared, str]] = Phrases(nouns=False)
     meanings = [
         (field + suffix, status) for suffix in ("", "_lane") for field, status in STATUS_OF_FIELD.items()
     ]

@@ -37,7 +37,7 @@ class _Said:
 
 @cache
 def _states() -> Phrases[_Said]:
-    found: Phrases[_Said] = Phrases()
+    found: Phrases[_Said] = Phrases(nouns=False)
     # What is a state by itself goes first, so that a phrase is strong if it is so in any language.
     for suffix in ("", "_cell"):
         for field, status in STATUS_OF_FIELD.items():

@@ -31,6 +31,55 @@ _MARKED = "\u0900-\u0903\u093a-\u094f\u0951-\u0957\u0962\u0963\u0e31\u0e34-\u0e3
 """Vowels of Devanagari and Thai that are no letters to `re`."""
 _WORD = re.compile(rf"(?:[^\W_]|[{_MARKED}])+(?:'(?:[^\W_]|[{_MARKED}])+)*")
 _UNSPACED = re.compile("[\u0e00-\u0e7f\u1100-\u11ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
+_NOUN_ENDINGS = (
+    *(
+        "ние",
+        "ния",
+        "нии",
+        "нию",
+        "нием",
+        "ний",
+        "тие",
+        "тия",
+        "ння",
+        "нню",
+        "ннях",
+        "ење",
+        "ења",
+        "ање",
+        "ања",
+    ),
+    *(
+        "enje",
+        "enja",
+        "anje",
+        "anja",
+        "ení",
+        "ání",
+        "enie",
+        "enia",
+        "anie",
+        "ania",
+        "ção",
+        "ções",
+        "zione",
+        "zioni",
+    ),
+    *(
+        "sione",
+        "sioni",
+        "ción",
+        "ciones",
+        "sión",
+        "siones",
+        "tion",
+        "tions",
+        "sion",
+        "sions",
+        "ura",
+        "ure",
+    ),
+)
 _PLAIN_LETTERS = str.maketrans("łđø", "ldo")
 _LEAST = 5  # letters of a phrase that is also known without its accents
 
@@ -63,9 +112,13 @@ def _bare(text: str) -> str:
 
 
 class Phrases(Generic[T]):
-    """What phrases mean. Where two languages share a phrase, the one that was added first has it."""
+    """What phrases mean. Where two languages share a phrase, the one that was added first has it.
 
-    def __init__(self) -> None:
+    Without `nouns`, a beginning is no beginning of a noun: "заверш*" is in "завершено", not in "завершение".
+    """
+
+    def __init__(self, *, nouns: bool = True) -> None:
+        self._nouns = nouns
         self._first: dict[str, list[tuple[tuple[str, ...], bool, T]]] = {}  # by the first word
         self._stems: dict[str, list[tuple[tuple[str, ...], bool, T]]] = {}  # by its beginning, "hotov*"
         self._anywhere: dict[str, list[tuple[str, T]]] = {}  # by the first sign, the longest first
@@ -123,6 +176,8 @@ class Phrases(Generic[T]):
         for rest, stem, meaning in self._first.get(word, ()):
             if not rest or _fits(words, start, rest, stem):
                 yield len(rest) + 1, len(word), meaning
+        if not self._nouns and word.endswith(_NOUN_ENDINGS):
+            return
         for end in range(min(len(word), self._longest), 1, -1):
             for rest, stem, meaning in self._stems.get(word[:end], ()):
                 if not rest or _fits(words, start, rest, stem):
