@@ -18,8 +18,8 @@ from typing import Any
 from bench.harness import Figure, told
 from models.board import ParsedBoard
 from sources import parse
+from sources.checkbox import is_checkbox
 from sources.document import visible
-from sources.walk import is_checkbox
 
 CORPUS = Path(__file__).parents[1] / "tests" / "corpus"
 LABELS = ".labels.json"

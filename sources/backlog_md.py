@@ -16,12 +16,13 @@ from models.board import Mark, ParsedItem
 from models.enums import Declared, Severity
 from models.words import quoted, some_of
 from sources import gfm
+from sources.checkbox import is_checkbox, mark_status
 from sources.document import Document, heading_of
 from sources.leftovers import account
 from sources.masking import BULLETS, NUMBER
 from sources.naming import CRITERIA, lane_of
+from sources.outline import Outline
 from sources.vocabulary import priority_of, status_of
-from sources.walk import Outline, is_checkbox, mark_status
 
 NAME = "backlog_md"
 MAX_FRONT_MATTER = 64 * 1024

@@ -6,9 +6,10 @@ import re
 
 from sources import prd
 from sources.document import Document
+from sources.outline import Outline
 from sources.structure import settle
 from sources.tables import is_work, read_tables, status_column, work_items
-from sources.walk import Grammar, Outline, walk
+from sources.walk import Grammar, walk
 
 NAME = "checklist"
 

@@ -30,9 +30,9 @@ from sources import (
     todo_txt,
 )
 from sources.document import Document, read_document
+from sources.outline import Outline, drop_lost
 from sources.plugged import plugged
 from sources.reading import DEFAULT_MAX_BYTES, decode
-from sources.walk import Outline, drop_lost
 
 DOCUMENT = "document"
 """A text without items. It is knowledge, not work."""

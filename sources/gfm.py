@@ -7,8 +7,9 @@ import re
 from models.board import ParsedItem
 from sources.document import Document
 from sources.masking import BULLETS, NUMBER
+from sources.outline import Outline
 from sources.structure import settle
-from sources.walk import Grammar, Outline, walk
+from sources.walk import Grammar, walk
 
 NAME = "gfm"
 

@@ -19,7 +19,7 @@ from sources.document import Document, read_document
 from sources.github import REMOVALS, Issue, issue_of, objects
 from sources.leftovers import account
 from sources.masking import indent_of
-from sources.walk import Outline
+from sources.outline import Outline
 
 NAME = "github_issues"
 

@@ -28,10 +28,11 @@ from sources.naming import (
     PHASE_SIGNS,
     PHASE_WORDS,
 )
+from sources.outline import Outline
 from sources.structure import settle
 from sources.tables import cell_mark, plain, read_tables, status_column, table_status, work_items
 from sources.vocabulary import status_of
-from sources.walk import Grammar, Outline, walk
+from sources.walk import Grammar, walk
 
 NAME = "handoff"
 

@@ -11,9 +11,10 @@ from models.board import ParsedItem
 from models.enums import Declared, Severity
 from models.words import quoted
 from sources.document import Document
+from sources.outline import Outline
 from sources.structure import ancestors_of, settle
 from sources.tree import look_over
-from sources.walk import Grammar, Outline, walk
+from sources.walk import Grammar, walk
 
 NAME = "kanban"
 

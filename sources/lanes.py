@@ -19,9 +19,10 @@ from sources.gfm import take_key
 from sources.masking import BULLETS, NUMBER
 from sources.naming import NEXT_STEP_HEADING, NOTHING, heading_words, is_certain, is_plain, lane_of
 from sources.obsidian_tasks import take_fields
+from sources.outline import Outline
 from sources.structure import name_of, settle
 from sources.vocabulary import priority_of, status_of
-from sources.walk import Grammar, Outline, walk
+from sources.walk import Grammar, walk
 
 NAME = "lanes"
 

@@ -6,9 +6,10 @@ import re
 from collections.abc import Mapping
 
 from models.board import NotItem
+from sources.checkbox import is_checkbox
 from sources.document import Document
+from sources.outline import Outline
 from sources.signs import GLYPHS
-from sources.walk import Outline, is_checkbox
 
 _BOX = re.compile(r"[\[［][ xX\u3000][\]］](?=\s*\w)")
 _ALONE = re.compile(r"\S{0,11}\s{0,8}[\[［【][^\[\]［］【】]{0,24}[\]］】]\s*$")

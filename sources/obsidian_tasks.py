@@ -13,9 +13,10 @@ from models.board import ParsedItem
 from models.enums import Declared, Severity
 from models.words import quoted
 from sources.document import Document
+from sources.outline import Outline
 from sources.structure import settle
 from sources.vocabulary import detail_of, priority_of
-from sources.walk import Grammar, Outline, walk
+from sources.walk import Grammar, walk
 
 NAME = "obsidian_tasks"
 

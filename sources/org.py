@@ -13,12 +13,13 @@ from textwrap import dedent
 
 from models.board import Mark, NotItem, ParsedItem
 from models.enums import Declared, Severity
+from sources.checkbox import mark_status, odd_mark
 from sources.document import Document
 from sources.leftovers import account
 from sources.masking import indent_of
 from sources.org_fields import planning, priority_of_cookie, take_properties
+from sources.outline import Outline
 from sources.structure import settle
-from sources.walk import Outline, mark_status, odd_mark
 
 NAME = "org"
 

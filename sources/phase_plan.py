@@ -15,10 +15,11 @@ from sources.document import Document
 from sources.gfm import CHECKBOX
 from sources.masking import BULLETS, NUMBER
 from sources.naming import COMMIT_WORDS, GOAL_WORDS
+from sources.outline import Outline
 from sources.phases import PhaseName, phase_of
 from sources.structure import settle
 from sources.vocabulary import detail_of, state_of
-from sources.walk import Grammar, Outline, walk
+from sources.walk import Grammar, walk
 
 NAME = "phase_plan"
 

@@ -10,7 +10,7 @@ from typing import TypeVar
 from models.errors import SettingsError, SourceError
 from models.plugins import SOURCES, load, origin, plugins
 from sources.document import Document
-from sources.walk import Outline
+from sources.outline import Outline
 
 Result = TypeVar("Result")
 Plugged = tuple[str, Callable[[Document], float], Callable[[Document], Outline]]

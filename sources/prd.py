@@ -12,7 +12,7 @@ from sources.document import Document
 from sources.gfm import CHECKBOX
 from sources.leftovers import account
 from sources.naming import PRD_TITLE, heading_words
-from sources.walk import Outline
+from sources.outline import Outline
 
 NAME = "prd"
 

@@ -10,9 +10,10 @@ from models.words import quoted
 from sources.document import Document
 from sources.gfm import CHECKBOX
 from sources.naming import SEE_WORDS, heading_words
+from sources.outline import Outline
 from sources.structure import settle
 from sources.vocabulary import priority_of
-from sources.walk import Grammar, Outline, walk
+from sources.walk import Grammar, walk
 
 NAME = "priority_todo"
 

@@ -18,10 +18,11 @@ from models.board import NotItem, ParsedItem
 from models.enums import Severity
 from sources.document import Document, heading_of
 from sources.naming import GOAL_WORDS
+from sources.outline import Outline
 from sources.phases import phase_of
 from sources.structure import settle
 from sources.vocabulary import NEEDS_SIGNS, NEEDS_WORDS, priority_of
-from sources.walk import Grammar, Outline, walk
+from sources.walk import Grammar, walk
 
 NAME = "spec_kit"
 

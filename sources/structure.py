@@ -10,8 +10,8 @@ from itertools import pairwise
 from models.board import ParsedItem
 from models.enums import Declared, Severity
 from models.words import all_of, quoted, some_of
+from sources.outline import Outline
 from sources.vocabulary import latin_id
-from sources.walk import Outline
 
 MOST_CHARACTERS = 20_000
 """Of an item's text. More is no task but a document, and no prompt has room for it beside its sources."""

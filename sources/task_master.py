@@ -20,9 +20,9 @@ from models.board import Mark, ParsedItem
 from models.enums import Declared, Severity
 from sources.document import Document
 from sources.leftovers import account
+from sources.outline import Outline
 from sources.structure import settle
 from sources.vocabulary import priority_of, status_of
-from sources.walk import Outline
 
 NAME = "task_master"
 MASTER = "master"

@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 from models.board import Mark, ParsedItem
 from models.enums import Declared, Severity
 from models.words import quoted
+from sources.checkbox import mark_status, odd_mark
 from sources.document import Document
 from sources.leftovers import account
 from sources.masking import indent_of
+from sources.outline import Outline
 from sources.structure import settle
 from sources.vocabulary import priority_of, state_of
-from sources.walk import Outline, mark_status, odd_mark
 
 NAME = "taskpaper"
 

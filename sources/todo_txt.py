@@ -10,10 +10,11 @@ from datetime import date
 
 from models.board import Mark, ParsedItem
 from models.enums import Declared, Severity
+from sources.checkbox import mark_status, odd_mark
 from sources.document import Document
 from sources.leftovers import account
+from sources.outline import Outline
 from sources.structure import settle
-from sources.walk import Outline, mark_status, odd_mark
 
 NAME = "todo_txt"
 

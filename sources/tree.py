@@ -9,8 +9,8 @@ from models.board import ParsedItem
 from models.enums import Declared, Severity
 from models.words import some_of
 from sources.document import Document
+from sources.outline import Outline
 from sources.structure import ancestors_of, children_of, is_gate, name_of
-from sources.walk import Outline
 
 _SHOWN = 4
 

@@ -8,30 +8,21 @@ accounted for with its reason.
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from itertools import chain, islice
 from types import MappingProxyType
 
-from models.board import Finding, Mark, NotItem, ParsedItem
+from models.board import Mark, NotItem, ParsedItem
 from models.enums import Declared, Severity
-from models.words import quoted
+from sources.checkbox import CHECKBOX_LINE, STARTS, mark_status, may_be_a_state, odd_mark
 from sources.document import FRONT_MATTER_LINES, Document, front_matter, heading_of
 from sources.legends import signs_of
 from sources.masking import BULLETS, NUMBER, Mask, indent_of
-from sources.naming import LEGEND, LEGEND_ALONE, is_template
-from sources.reading import lost
-from sources.signs import GLYPHS, MARKS, ODD_MARKS, SIGNS
-from sources.vocabulary import NEEDS_SIGNS, NEEDS_WORDS, detail_of, priority_of, state_of, status_of
-from sources.words import fold, words_of
+from sources.naming import LEGEND, LEGEND_ALONE
+from sources.outline import Outline, Section, drop_templates
+from sources.signs import GLYPHS, MARKS
+from sources.vocabulary import NEEDS_SIGNS, NEEDS_WORDS, detail_of, priority_of, status_of
 
-_ITEM = re.compile(
-    rf"(?P<bullet>(?:[{re.escape(BULLETS)}–—]|{NUMBER})(?:\s+|(?=[\[［【])))?"
-    r"(?:(?P<open>[\[［【])(?P<mark>[^\[\]［］【】]{0,24})[\]］】]|(?P<glyph>[☐□⬜🔲☑🗹☒])\ufe0f?)(?P<rest>.*)",
-    re.DOTALL,
-)
-_STARTS = frozenset(BULLETS + "–—[［【0123456789０１２３４５６７８９☐□⬜🔲☑🗹☒")
 _BULLET = re.compile(rf"(?:[{re.escape(BULLETS)}]|{NUMBER})\s+|・")
 _OWN_BOX = re.compile(r"\[[^\s\[\]xX~/!+-]\]")
 _RULE = re.compile(r"(?:[-*_=]\s*){3,}$")
@@ -47,32 +38,9 @@ _REFERENCE = re.compile(
 )
 _BETWEEN = re.compile(r"[\s,;.&+`、，]*|\s+(?:and|и|та|und|et|y|e|i|ve)\s+", re.IGNORECASE)
 _INLINE_PRIORITY = re.compile(r"(?:^|[(\[])P([0-4])(?:[)\]:]|\s|$)")
-_PLACEHOLDER = re.compile(r"(?:\w+ )?(?:XXX|NNN|<[^>]+>|…|\.\.\.)(?:[.\s-]|$)")
+
 _NOTHING = re.compile(r"[*_]{1,2}\([^()]*\)[*_]{1,2}|[*_]{1,2}\([^()]*[*_]{1,2}\)")  # *(nothing yet)*
 _MARKS_IN_TEXT = re.compile(r"`?\[[ xX~/!>-]\]`?")
-_PLACE = re.compile(r"\b(?:XXX|NNN)\b|<[\w -]{1,40}>")
-_PLACEHOLDER_ALONE = re.compile(r"(?:XXX|NNN)(?:[.-][\w.]*)?|<[^<>]+>|…|\.\.\.")
-
-
-_WIDE_BRACKETS = ("［", "【")
-_NO_STATES = frozenset(
-    words_of(
-        "new fix fixed see note notes nb info warn warning error tip hint important bug feat feature features doc docs "
-        "chore test tests api ui ux db ci cd add added change changed remove removed deprecated security breaking "
-        "optional required rfc poc mvp perf refactor style build revert draft example link ref question idea backend "
-        "frontend hotfix update updated improvement enhancement release critical high medium low urgent qa ops infra "
-        "devops voir siehe ver vedi zie см смотри див patrz viz"
-    )
-)
-"""Words in brackets that tell a topic, a kind of change or a place to look at."""
-
-
-@dataclass(slots=True)
-class Section:
-    line: int
-    level: int
-    title: str
-    first: int  # index of its first item
 
 
 class Grammar:
@@ -102,58 +70,6 @@ class Grammar:
 
     def comment(self, item: ParsedItem, text: str, outline: Outline) -> None:
         """An HTML comment stands on or below an item."""
-
-
-@dataclass(slots=True)
-class Outline:
-    items: list[ParsedItem] = field(default_factory=list)
-    indents: dict[int, int] = field(default_factory=dict)  # by line
-    findings: list[Finding] = field(default_factory=list)
-    sections: list[Section] = field(default_factory=list)
-    not_items: list[NotItem] = field(default_factory=list)
-
-    def find(self, code: str, severity: Severity, line: int, message: str) -> None:
-        self.findings.append(Finding(code, severity, line, message))
-
-
-def mark_status(mark: str, *, bullet: bool, weak: bool = False) -> Declared | None:
-    """Status of what stands in the brackets; None when this is no checkbox. `weak`: see `state_of`."""
-    inner = mark.strip().replace("\ufe0f", "")  # an emoji may come with its variation selector
-    if len(inner) > 1:
-        return state_of(inner, weak=weak) if bullet else None
-    if (status := MARKS.get(inner)) is not None or inner.isascii():
-        return Declared.TODO if status is None and inner in ODD_MARKS else status
-    return MARKS.get(fold(inner)) or SIGNS.get(inner)  # a wide letter, a picture
-
-
-def _may_be_a_state(mark: str) -> bool:
-    """A word or two in capitals: a state that is not known. What marks a change or a topic is none."""
-    words = mark.replace("_", " ").replace("-", " ").split()
-    letters = "".join(words)
-    return (
-        mark.isupper()
-        and len(letters) > 2
-        and len(words) < 4
-        and letters.isalpha()
-        and _NO_STATES.isdisjoint(fold(word) for word in words)
-    )
-
-
-def is_checkbox(text: str) -> bool:
-    """Does a line without its indent look like a checkbox, whatever it turns out to be?"""
-    match = _ITEM.match(text)
-    if match is None:
-        return False
-    return bool(match["glyph"]) or mark_status(match["mark"], bullet=match["bullet"] is not None) is not None
-
-
-def odd_mark(outline: Outline, number: int, mark: str) -> None:
-    """Say so where a checkbox has a sign that has no agreed meaning, or a letter that looks like x."""
-    inner = mark.strip()
-    if inner in ODD_MARKS and inner:
-        known = MARKS.get(inner, Declared.TODO)
-        message = f"the mark [{inner}] is not one of [ ] [x] [~] [-] [!]; read as {known}. Use one of them."
-        outline.find("unknown_mark", Severity.INFO, number, message)
 
 
 def references(text: str) -> list[str] | None:
@@ -229,10 +145,10 @@ class Walk:
         else:
             prefix = line[: len(line) - len(line.lstrip())]
             indent = indent_of(prefix) if prefix else 0
-            if not prefix.isascii() and text[0] in _STARTS:
+            if not prefix.isascii() and text[0] in STARTS:
                 self.wide[number] = prefix
             if not self._code(number, indent, prefix, text) and not (
-                text[0] in _STARTS and self._item(number, indent, text, line, raw)
+                text[0] in STARTS and self._item(number, indent, text, line, raw)
             ):
                 self._other(number, indent, text)
         self._comments(comments)
@@ -240,7 +156,7 @@ class Walk:
 
     def finish(self) -> Outline:
         self._close_bodies()
-        _drop_templates(self.outline)
+        drop_templates(self.outline)
         if self.outline.items:
             _wide_indents(self.outline, self.wide)
         self.wide.clear()
@@ -291,7 +207,7 @@ class Walk:
             self.in_code = False
             return False
         self.in_code = (self.in_code or self.after_blank) and prefix.strip(" \t") == ""
-        if self.in_code and (match := _ITEM.match(text)) and self._status(match) is not None:
+        if self.in_code and (match := CHECKBOX_LINE.match(text)) and self._status(match) is not None:
             self.outline.not_items.append(NotItem(number, "code"))
         return self.in_code
 
@@ -305,19 +221,19 @@ class Walk:
         return mark_status(match["mark"], bullet=bullet, weak=states)
 
     def _item(self, number: int, indent: int, text: str, line: str, raw: str) -> bool:
-        match = _ITEM.match(text)
+        match = CHECKBOX_LINE.match(text)
         if match is None:
             return False
         mark, rest, bullet = match["mark"] or "", match["rest"], match["bullet"] is not None
         status = self._status(match)
-        wide = match["open"] in _WIDE_BRACKETS
+        wide = match["open"] in ("［", "【")
         if not wide and (rest[:1] in ("(", "[") or (not bullet and rest[:1] and not rest[0].isspace())):
             if status is not None:
                 self.outline.not_items.append(NotItem(number, "link"))
             return False
         title = rest.strip().removeprefix(":").strip()
         if status is None:
-            if not (bullet and self.grammar.states_required and title and _may_be_a_state(mark)):
+            if not (bullet and self.grammar.states_required and title and may_be_a_state(mark)):
                 return False
             status = Declared.TODO
             self.outline.find(
@@ -437,7 +353,7 @@ class Walk:
         """Code and quotes below an item are part of what it says, comments are about it."""
         if (
             reason is not None
-            and (match := _ITEM.match(raw.strip().lstrip("> \t")))
+            and (match := CHECKBOX_LINE.match(raw.strip().lstrip("> \t")))
             and self._status(match) is not None
         ):
             self.outline.not_items.append(NotItem(number, reason))
@@ -479,89 +395,3 @@ def _wide_indents(outline: Outline, wide: dict[int, str]) -> None:
 
 def _only_a_status(title: str) -> bool:
     return len(title) < 40 and len(title.split()) < 5 and status_of(title) is not None
-
-
-def _drop_templates(outline: Outline) -> None:
-    """Items of a section that shows how an item is written are not work. The section must say so twice: by its
-    heading and by a placeholder such as XXX in an item. Elsewhere an item that is a placeholder goes alone."""
-    firsts = [section.first for section in outline.sections] + [len(outline.items)]
-    keep = [item for item in outline.items[: firsts[0]] if not _placeholder(item, outline)]
-    level = 0  # of the heading whose sections are being dropped; 0 for none
-    legends = {line for line, reason in outline.not_items if reason == "legend"}
-    ends = [*(section.line for section in outline.sections[1:]), sys.maxsize][: len(outline.sections)]
-    for section, end, last in zip(outline.sections, firsts[1:], ends, strict=True):
-        items = outline.items[section.first : end]
-        if level and section.level <= level:
-            level = 0
-        if not level and is_template(section.title) and any(map(_holds_a_place, items)):
-            level = section.level
-        said = sum(section.line < line < last for line in legends)
-        if not level and _explains(section, items, said):
-            outline.not_items.extend(NotItem(item.line, "legend") for item in items)
-        elif not level:
-            keep.extend(item for item in items if not _placeholder(item, outline))
-        elif items:
-            outline.not_items.extend(NotItem(item.line, "template") for item in items)
-            message = (
-                f"the section {section.title[:80]!r} shows how items are written: its {len(items)} checkbox line(s) "
-                "are not items. Rename the section if they are work."
-            )
-            outline.find("template_section", Severity.INFO, section.line, message)
-    if len(keep) < len(outline.items):
-        depths: dict[int | None, int] = {None: -1}
-        for item in keep:
-            item.parent_line = item.parent_line if item.parent_line in depths else None
-            item.depth = depths[item.line] = depths[item.parent_line] + 1
-        outline.items = keep
-
-
-def _holds_a_place(item: ParsedItem) -> bool:
-    return bool(_PLACEHOLDER.match(item.ext_id or item.title) or _PLACE.search(item.title))
-
-
-def _explains(section: Section, items: list[ParsedItem], said: int) -> bool:
-    """A legend in other words than a status: it names each state once, and says nothing below it. `said`: how many
-    of its lines were known for a legend by their words."""
-    return (
-        bool(items)
-        and (said > 0 or len(items) > 1)
-        and len(items) <= len(Declared)
-        and len({item.status for item in items}) == len(items)
-        and LEGEND_ALONE.whole(section.title)
-        and all(item.parent_line is None and not item.body for item in items)
-    )
-
-
-def drop_lost(outline: Outline) -> None:
-    """Items whose wording became question marks are no text to work on (the finding encoding_loss names their lines);
-    what stands below them goes to what stands above them."""
-    gone = {(item.line, item.ordinal): item for item in outline.items if lost(item.title)}
-    if not gone:
-        return
-    depths: dict[tuple[int, int], int] = {}
-    keep = [item for item in outline.items if (item.line, item.ordinal) not in gone]
-    for item in keep:
-        while item.parent_line is not None and (above := gone.get((item.parent_line, item.parent_ordinal))):
-            item.parent_line, item.parent_ordinal = above.parent_line, above.parent_ordinal
-    parents = {(item.line, item.ordinal): item for item in keep}
-    for item in keep:
-        path = [item]
-        while (at := path[-1]).parent_line is not None and (at.line, at.ordinal) not in depths:
-            path.append(parents[at.parent_line, at.parent_ordinal])
-        depth = depths.get((path[-1].line, path[-1].ordinal), 0)
-        for step, at in enumerate(reversed(path)):
-            at.depth = depths[at.line, at.ordinal] = depth + step
-    outline.items = keep
-    lines = {line for line, _ in gone}
-    outline.findings = [finding for finding in outline.findings if finding.line not in lines]
-    outline.not_items += [NotItem(line, "lost") for line in lines]
-
-
-def _placeholder(item: ParsedItem, outline: Outline) -> bool:
-    name = item.ext_id or item.title
-    if not _PLACEHOLDER_ALONE.fullmatch(name):
-        return False
-    message = f"{quoted(name)} is a placeholder, so it is no item. Give it a real id or title if it is work."
-    outline.find("placeholder_item", Severity.INFO, item.line, message)
-    outline.not_items.append(NotItem(item.line, "placeholder"))
-    return True

@@ -32,54 +32,11 @@ _MARKED = "\u0900-\u0903\u093a-\u094f\u0951-\u0957\u0962\u0963\u0e31\u0e34-\u0e3
 _WORD = re.compile(rf"(?:[^\W_]|[{_MARKED}])+(?:'(?:[^\W_]|[{_MARKED}])+)*")
 _UNSPACED = re.compile("[\u0e00-\u0e7f\u1100-\u11ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 _NOUN_ENDINGS = (
-    *(
-        "ние",
-        "ния",
-        "нии",
-        "нию",
-        "нием",
-        "ний",
-        "тие",
-        "тия",
-        "ння",
-        "нню",
-        "ннях",
-        "ење",
-        "ења",
-        "ање",
-        "ања",
-    ),
-    *(
-        "enje",
-        "enja",
-        "anje",
-        "anja",
-        "ení",
-        "ání",
-        "enie",
-        "enia",
-        "anie",
-        "ania",
-        "ção",
-        "ções",
-        "zione",
-        "zioni",
-    ),
-    *(
-        "sione",
-        "sioni",
-        "ción",
-        "ciones",
-        "sión",
-        "siones",
-        "tion",
-        "tions",
-        "sion",
-        "sions",
-        "ura",
-        "ure",
-    ),
-)
+    "ние", "ния", "нии", "нию", "нием", "ний", "тие", "тия", "ння", "нню", "ннях", "ење", "ења", "ање", "ања",
+    "enje", "enja", "anje", "anja", "ení", "ání", "enie", "enia", "anie", "ania", "ção", "ções", "zione",
+    "zioni", "sione", "sioni", "ción", "ciones", "sión", "siones", "tion", "tions", "sion", "sions", "ura",
+    "ure",
+)  # fmt: skip
 _PLAIN_LETTERS = str.maketrans("łđø", "ldo")
 _LEAST = 5  # letters of a phrase that is also known without its accents
 

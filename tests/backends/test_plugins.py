@@ -27,7 +27,7 @@ DOCUMENT = Path(__file__).parents[2] / "docs" / "plugins.md"
 DIALECT = """
 from models.board import ParsedItem
 from models.enums import Declared
-from sources.walk import Outline
+from sources.outline import Outline
 
 NAME = "own_lines"
 

@@ -12,9 +12,9 @@ import yaml
 
 from interfaces.cli.reference import findings_table
 from sources import parse
+from sources.checkbox import mark_status
 from sources.dialects import DIALECTS
 from sources.vocabulary import state_of
-from sources.walk import mark_status
 
 if TYPE_CHECKING:
     from .conftest import Document

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from models.errors import SourceError
 from sources import parse
+from sources.checkbox import is_checkbox
 from sources.dialects import DIALECTS
 from sources.document import visible
-from sources.walk import is_checkbox
 
 FRAGMENTS = st.sampled_from(
     [
