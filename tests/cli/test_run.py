@@ -133,7 +133,7 @@ def test_parse_prints_one_object_per_file_and_needs_no_database(penstock: Any, p
     files = [orjson.loads(line) for line in outcome.out.splitlines()]
     assert [each["source"] for each in files] == ["work/levels.md", "work/plan.md"]
     for each in files:
-        assert set(each) == {"source", "dialect", "encoding", "items", "counts", "findings"}
+        assert set(each) == {"source", "dialect", "encoding", "items", "counts", "findings", "not_items"}
         assert set(each["counts"]) == {
             *("total", "open", "done", "in_progress", "blocked", "skipped", "partial", "steps"),
         }
