@@ -80,7 +80,7 @@ def score(document: Document) -> float:
         )  # a hand-off file also says what is done and what waits
     if states > 1 and (certain > 1 or (certain and len(found) >= other)):
         return 0.88
-    if not certain and any(not is_plain(title) for title, _ in found):
+    if not certain and len(found) < 3 and any(not is_plain(title) for title, _ in found):
         return 0.0  # "Waiting for the dough", "Ready"
     alone = other == 0 and (level > 1 or len(found) > 1 or not others)
     named = _FILE_NAMES.search(document.name) is not None

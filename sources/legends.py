@@ -38,7 +38,12 @@ def signs_of(document: Document) -> dict[str, Declared]:
 
 def _explained(document: Document) -> Iterator[tuple[str, Declared]]:
     legend = table = rows = False
-    for line in document.live[:_MOST_LINES]:
+    quotes = (number for number, reason in document.masked.items() if reason == "quote")
+    live = document.live[:_MOST_LINES]
+    for number in quotes:
+        if number <= len(live):
+            live[number - 1] = document.raw[number - 1].lstrip(" >")  # a legend may stand in a quote
+    for line in live:
         text = line.strip()
         if not text or len(text) > 1000:
             continue

@@ -97,7 +97,10 @@ def _lane(title: str, loose: bool) -> tuple[Declared | None, Sure]:
     if not name or len(name) > 4 * _LONGEST:
         return None, Sure.NO
     without = _BRACKETS.sub(" ", name)
-    for text in dict.fromkeys((name, without, *_PARTS.split(without, maxsplit=1)[:1])):
+    texts = [name, without]
+    if CRITERIA.within(without):
+        without = ""  # "Done, when": what is asked for, not what is done
+    for text in dict.fromkeys((*texts, *_PARTS.split(without, maxsplit=1)[:1])):
         if len(text) <= _LONGEST and (found := _named(trimmed(text))) is not None:
             return found
     found = _joined(words_of(without), loose) if len(without) <= _LONGEST else None

@@ -27,10 +27,10 @@ GLYPHS: dict[str, Declared] = {
 SIGNS: dict[str, Declared] = {
     **dict.fromkeys("➖⏭🗑🚮", Declared.SKIPPED),
     **dict.fromkeys("⛔🚫🛑⏸🔒💤", Declared.BLOCKED),
-    **dict.fromkeys("🔄🚧⏳⌛🟡🏗🔨▶🔵👷🏃🛠🔧🔁🔃👀◐◑◒◓", Declared.IN_PROGRESS),
-    **dict.fromkeys("◔◕△▲", Declared.PARTIAL),
-    **dict.fromkeys("✅✔✓☑🗹☒🗸√🟢🎉💯🆗👍🏁●◉◎◯〇✳", Declared.DONE),
-    **dict.fromkeys("❌⬜🔲☐□🔴⚪🆕⭕○◻◽✗✘✖×📝📋🗓📅", Declared.TODO),
+    **dict.fromkeys("🔄🚧⏳⌛🟡🏗🔨▶🔵👷🏃🛠🔧🔁🔃👀🔶🟨🟦◐◑◒◓", Declared.IN_PROGRESS),
+    **dict.fromkeys("◔◕△▲⚠", Declared.PARTIAL),
+    **dict.fromkeys("✅✔✓☑🗹☒🗸√🟢🟩🎉💯🆗👍🏁●◉◎◯〇✳", Declared.DONE),
+    **dict.fromkeys("❌⬜🔲☐□🔴🟥⚪🆕⭕○◻◽✗✘✖×📝📋🗓📅", Declared.TODO),
 }
 """What a cell says that has no word. Where a file explains its signs itself, that counts (`sources.legends`)."""
 _WEIGHT = (

@@ -211,8 +211,8 @@ def work_column(table: Table) -> int | None:
         return None
     work = [i for i in columns if CHECK_COLUMN.within(table.header[i]) or WORK_COLUMN.within(table.header[i])]
     first = columns[0]
-    if not any(_says(row.cells[first]) for row in table.rows) and SIGN_COLUMN.whole(table.header[first]):
-        return None  # "Icon | Status": what the signs mean
+    if SIGN_COLUMN.whole(table.header[first]):
+        return None  # "Icon | Status", "Status | Colour": what signs mean
     if status is None:
         if any(_binds(table, column) for column in columns[1:]):
             return None
@@ -252,8 +252,9 @@ def _is_secondary(header: str) -> bool:
 
 
 def _is_legend(table: Table, status: int, columns: list[int]) -> bool:
-    """ "Status | Meaning": every status once, and what it means."""
-    if len(columns) != 1 or not MEANING_COLUMN.whole(table.header[columns[0]]):
+    """ "Status | Meaning": every status once, and what it means; nobody does it and nothing is due."""
+    headers = [table.header[column] for column in columns]
+    if not any(map(MEANING_COLUMN.whole, headers)) or any(map(_is_secondary, headers)):
         return False
     cells = [row.cells[status] for row in table.rows]
     return len(set(cells)) == len(cells) < 12

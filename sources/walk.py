@@ -37,6 +37,7 @@ _REFERENCE = re.compile(
     re.IGNORECASE,
 )
 _BETWEEN = re.compile(r"[\s,;.&+`、，]*|\s+(?:and|и|та|und|et|y|e|i|ve)\s+", re.IGNORECASE)
+_PARTICLES = frozenset("のはをがにでともへや")
 _INLINE_PRIORITY = re.compile(r"(?:^|[(\[])P([0-4])(?:[)\]:]|\s|$)")
 
 _NOTHING = re.compile(r"[*_]{1,2}\([^()]*\)[*_]{1,2}|[*_]{1,2}\([^()]*[*_]{1,2}\)")  # *(nothing yet)*
@@ -227,6 +228,9 @@ class Walk:
         mark, rest, bullet = match["mark"] or "", match["rest"], match["bullet"] is not None
         status = self._status(match)
         wide = match["open"] in ("［", "【")
+        if match["open"] == "【" and status is not None and rest[:1] in _PARTICLES:
+            self.outline.not_items.append(NotItem(number, "text"))  # a sentence that begins with the word
+            return False
         if not wide and (rest[:1] in ("(", "[") or (not bullet and rest[:1] and not rest[0].isspace())):
             if status is not None:
                 self.outline.not_items.append(NotItem(number, "link"))
