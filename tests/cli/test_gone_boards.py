@@ -37,7 +37,7 @@ def test_a_renamed_board_keeps_its_reviews(penstock: Any) -> None:
         (penstock.folder / "penstock-report" / "report.md").read_text()
     )
     assert boards(penstock, "work") == {"c.md": 2}
-    assert penstock("review", "list").out == before.replace("a.md:", "c.md:")
+    assert penstock("review", "list").out == before.replace("work/a.md:", "work/c.md:")
 
 
 def test_a_deleted_board_is_taken_off_and_its_work_done_elsewhere(penstock: Any) -> None:
@@ -52,7 +52,7 @@ def test_a_deleted_board_is_taken_off_and_its_work_done_elsewhere(penstock: Any)
     assert "3 items wait for a person" in outcome.out
     assert "duplicate_work" not in outcome.out
     assert boards(penstock, "work") == {"c.md": 3}
-    assert "a.md:" not in penstock("review", "list").out
+    assert "work/a.md:" not in penstock("review", "list").out
 
 
 def test_a_board_is_forgotten(penstock: Any) -> None:
