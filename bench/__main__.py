@@ -9,7 +9,7 @@ import sys
 from bench.docs import refresh
 from bench.harness import keep, show
 
-NAMES = ("cli", "demo", "lint", "lists", "throughput", "graph")
+NAMES = ("cli", "demo", "reading", "lint", "graph", "lists", "throughput")
 
 
 def main() -> int:
