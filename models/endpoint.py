@@ -119,6 +119,47 @@ class PollSpec(_Strict):
     max_polls: int = Field(default=120, ge=1)
 
 
+class Price(_Strict):
+    """US dollars per million tokens."""
+
+    input: float = Field(ge=0)
+    output: float = Field(ge=0)
+    cached: float | None = Field(default=None, ge=0, description="of what was read before; None: as input")
+
+
+class ModelSpec(_Strict):
+    """What an operator knows of a model on an endpoint."""
+
+    memory: float | None = Field(
+        default=None, gt=0, description="GiB of the device that it takes while it is loaded"
+    )
+    weight: int = Field(default=1, ge=1, description="slots of the device that one request takes")
+    slots: int | None = Field(default=None, ge=1, description="requests to it at once; None: the endpoint's")
+    load_timeout: float = Field(
+        default=300.0, gt=0, description="seconds for a load whose usual time is not known yet"
+    )
+    price: Price | None = None
+
+
+class Device(_Strict):
+    """What endpoints share: a GPU, or a machine whose processors and graphics share one memory."""
+
+    name: str = Field(min_length=1)
+    slots: int = Field(default=4, ge=1, le=256, description="requests at once over all its endpoints")
+    memory: float | None = Field(default=None, gt=0, description="GiB for models; None: not counted")
+
+
+class Budget(_Strict):
+    """What the endpoints of an account may use, all in all. At 80 % a warning, at 100 % they stop."""
+
+    account: str = Field(min_length=1, description="as the endpoints name it")
+    tokens_per_day: int | None = Field(default=None, ge=1)
+    usd_per_day: float | None = Field(default=None, gt=0)
+    requests_per_day: int | None = Field(default=None, ge=1)
+    requests_per_minute: int | None = Field(default=None, ge=1)
+    tokens_per_minute: int | None = Field(default=None, ge=1)
+
+
 class Endpoint(_Strict):
     """One running model server, or what stands for one."""
 
@@ -141,6 +182,22 @@ class Endpoint(_Strict):
     command: CommandSpec | None = None
     poll: PollSpec | None = None
     options: dict[str, Any] = Field(default_factory=dict, description="for the backend of a plug-in")
+    device: str | None = Field(default=None, description="the device it shares with others; None: its own")
+    resident: int | None = Field(
+        default=None, ge=1, description="models that it keeps loaded at once; None: as many as fit"
+    )
+    models: dict[str, ModelSpec] = Field(default_factory=dict, description="what is known of its models")
+    account: str | None = Field(
+        default=None, description="whose limits and cooldown it shares with others; None: its own"
+    )
+    quiet: str | None = Field(
+        default=None,
+        pattern=r"^\d\d:\d\d-\d\d:\d\d$",
+        description="hours in which it is left alone, in the time zone of the settings, for example 08:00-18:00",
+    )
+    batches: bool = Field(
+        default=False, description="use the provider's batch API: half the price, an answer within a day"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -173,6 +230,15 @@ class Endpoint(_Strict):
                 wrong = "needs" if self.backend == name else "is not of the backend that has"
                 raise ValueError(f"the endpoint {self.url} {wrong} a table [endpoints.{name}]")
         return self
+
+    @property
+    def resource(self) -> str:
+        """Its name in the database: one server, however its URL was written."""
+        return f"{self.backend} {self.url.rstrip('/')}"
+
+    def spec(self, model: str) -> ModelSpec:
+        """What is declared of a model; the defaults where nothing is."""
+        return self.models.get(model) or ModelSpec()
 
     def key(self) -> str:
         """The key, "" where none is needed. Raises SettingsError for one that can't be, without showing it."""

@@ -51,6 +51,18 @@ SETTLED = (Status.DONE, Status.CANCELLED, Status.SKIPPED)
 """Statuses that satisfy a need. A failed or waiting item keeps its dependents waiting."""
 
 
+class Lane(IntEnum):
+    """Who waits for a board's answers. Stored; never renumber."""
+
+    INTERACTIVE = 0  # a person, now: first, and on slots that are kept for it
+    NORMAL = 1
+    BULK = 2  # nobody: when nothing else is there
+
+    @property
+    def label(self) -> str:
+        return self.name.lower()
+
+
 class Severity(StrEnum):
     INFO = "info"
     WARNING = "warning"

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -24,7 +24,7 @@ from pydantic_settings import (
 )
 from pydantic_settings import SettingsError as SourceNotParsed
 
-from models.endpoint import Endpoint
+from models.endpoint import Budget, Device, Endpoint
 from models.enums import BackendName
 from models.errors import SettingsError
 from models.plugins import backend_names, is_backend
@@ -66,7 +66,36 @@ class Settings(BaseSettings):
     )
     backend: str = Field(default="auto", description="auto, or one of the backends")
     endpoints: list[Endpoint] = Field(default_factory=list)
-    limits: dict[str, int] = Field(default_factory=dict, description="work pool limit per backend, default 1")
+    devices: list[Device] = Field(default_factory=list)
+    budgets: list[Budget] = Field(default_factory=list)
+    spill: dict[str, str] = Field(
+        default_factory=dict,
+        description="backend = another that takes its work when none of its endpoints can be used; none by default",
+    )
+    limits: dict[str, int] = Field(
+        default_factory=dict, description="work pool limit per backend; default: its endpoints"
+    )
+
+    max_wait: float = Field(
+        default=900.0,
+        gt=0,
+        description="seconds after which work goes before what its model's load would save",
+    )
+    deadline_lead: float = Field(
+        default=86400.0, ge=0, description="seconds before its deadline at which an item goes first"
+    )
+    interactive_share: float = Field(
+        default=0.25, ge=0, lt=1, description="of an endpoint's slots, kept free while interactive items come"
+    )
+    breaker_failures: int = Field(
+        default=3, ge=1, description="failures in a row after which an endpoint's model is left alone"
+    )
+    breaker_seconds: float = Field(default=300.0, gt=0, description="for how long; then one drain tries once")
+    strike_after: int = Field(
+        default=20,
+        ge=1,
+        description="answers in a row, of different items, that are not accepted: the recipe stops for that model",
+    )
 
     max_attempts: int = Field(default=3, ge=1)
     retry_delay: float = Field(
@@ -75,7 +104,6 @@ class Settings(BaseSettings):
     retry_delay_cap: float = Field(default=900.0, ge=0)
     batch_size: int = Field(default=32, ge=1, le=4096, description="items a drain claims at once")
     heartbeat: float = Field(default=15.0, gt=0, description="seconds; a lease lapses after 3 missed beats")
-    patience: int = Field(default=3, ge=1, description="endpoint failures in a row after which a drain stops")
 
     split_above: int = Field(
         default=5, ge=0, le=10, description="items of a higher complexity are split; 0 or off: none"
@@ -146,6 +174,33 @@ class Settings(BaseSettings):
             raise ValueError(f"{value!r} is no backend; use one of auto, {', '.join(backend_names())}")
         return value
 
+    @field_validator("spill")
+    @classmethod
+    def _known_spill(cls, value: dict[str, str]) -> dict[str, str]:
+        for name in (*value, *value.values()):
+            if not is_backend(name):
+                raise ValueError(f"{name!r} is no backend; use one of {', '.join(backend_names())}")
+        return value
+
+    @model_validator(mode="after")
+    def _known_devices(self) -> Settings:
+        names = [device.name for device in self.devices]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"the device {name!r} is declared twice")
+        for endpoint in self.endpoints:
+            if endpoint.device is not None and endpoint.device not in names:
+                known = ", ".join(names) or "none is declared"
+                raise ValueError(
+                    f"the endpoint {endpoint.url} is on the device {endpoint.device!r}; declare it under "
+                    f"[[devices]] (there: {known})"
+                )
+        accounts = {endpoint.account for endpoint in self.endpoints} | {e.resource for e in self.endpoints}
+        for budget in self.budgets:
+            if budget.account not in accounts:
+                raise ValueError(f"no endpoint has the account {budget.account!r} of a budget")
+        return self
+
     @field_validator("limits")
     @classmethod
     def _known_limits(cls, value: dict[str, int]) -> dict[str, int]:
@@ -178,6 +233,25 @@ class Settings(BaseSettings):
         except ValueError as error:
             raise SettingsError(f"{error}.") from None
         return self.model_copy(update={"backend": backend})
+
+    def device(self, endpoint: Endpoint) -> Device:
+        """The device of an endpoint: as declared, else one of its own with the endpoint's slots."""
+        for device in self.devices:
+            if device.name == endpoint.device:
+                return device
+        return Device(name=endpoint.resource, slots=endpoint.slots)
+
+    def shared(self, endpoint: Endpoint) -> bool:
+        """Whether its device may be used by other endpoints, too."""
+        return endpoint.device is not None
+
+    def budget(self, endpoint: Endpoint) -> Budget:
+        """The budget of its account; one without limits where none is declared."""
+        account = endpoint.account or endpoint.resource
+        for budget in self.budgets:
+            if budget.account == account:
+                return budget
+        return Budget(account=account)
 
     def pool_limit(self, backend: str) -> int:
         """Drains that may run at once on a backend's pool: its setting, else its number of endpoints, at least 1."""

@@ -7,7 +7,7 @@ psycopg with the named statements of sql/*.sql: 40 times less client CPU a row (
 from __future__ import annotations
 
 import uuid
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -89,6 +89,8 @@ class Board(SQLModel, table=True):
         ),
     )
     approve_plans: bool = _flag()
+    lane: int = _number(sa.SmallInteger, default=1)
+    wip: int | None = _number(sa.Integer, nullable=True)
     ingested_at: datetime = _when(now=True)
 
 
@@ -128,8 +130,106 @@ class Lease(SQLModel, table=True):
     token: int = _number(sa.BigInteger)
     holder: str = _text()
     model: str | None = _text(nullable=True)
+    device: str | None = _text(nullable=True)
+    want: int = _number(sa.SmallInteger, default=0)
+    seated_at: datetime | None = _when(nullable=True)
+    idle_at: datetime = _when(now=True)
     acquired_at: datetime = _when(now=True)
     expires_at: datetime = _when()
+
+
+class Seat(SQLModel, table=True):
+    """One request that a device takes at once. Owned by tasks/execute/seats.py."""
+
+    device: str = Field(sa_column=sa.Column(sa.Text, primary_key=True))
+    number: int = Field(sa_column=sa.Column(sa.SmallInteger, primary_key=True))
+    token: int | None = _number(sa.BigInteger, nullable=True)
+
+
+class EndpointState(SQLModel, table=True):
+    """How many requests at once an endpoint bears now. Owned by tasks/execute/pace.py."""
+
+    __tablename__ = "endpoint"
+    resource: str = Field(sa_column=sa.Column(sa.Text, primary_key=True))
+    backend: str = _text()
+    url: str = _text()
+    device: str | None = _text(nullable=True)
+    slots: int = _number(sa.SmallInteger)
+    allowed: float = _number(sa.REAL)
+    held_until: datetime | None = _when(nullable=True)
+    reason: str = _text(default="")
+    changed_at: datetime = _when(now=True)
+
+
+class ModelState(SQLModel, table=True):
+    """A model on an endpoint: its times and its breaker. Owned by tasks/execute/breaker.py and switching.py."""
+
+    __tablename__ = "model_state"
+    resource: str = Field(sa_column=sa.Column(sa.Text, primary_key=True))
+    model: str = Field(sa_column=sa.Column(sa.Text, primary_key=True))
+    load_seconds: float | None = _number(sa.REAL, nullable=True)
+    loads: int = _number(sa.Integer, default=0)
+    item_seconds: float | None = _number(sa.REAL, nullable=True)
+    failures: int = _number(sa.SmallInteger, default=0)
+    open_until: datetime | None = _when(nullable=True)
+    trial: int | None = _number(sa.BigInteger, nullable=True)
+    error: str | None = _text(nullable=True)
+
+
+class Residency(SQLModel, table=True):
+    """A model that takes memory of a device. Owned by tasks/execute/switching.py."""
+
+    __table_args__ = (sa.Index("residency_device", "device"),)
+    resource: str = Field(sa_column=sa.Column(sa.Text, primary_key=True))
+    model: str = Field(sa_column=sa.Column(sa.Text, primary_key=True))
+    device: str = _text()
+    memory: float = _number(sa.REAL)
+    state: str = _text()
+    token: int = _number(sa.BigInteger)
+    since: datetime = _when(now=True)
+    used_at: datetime = _when(now=True)
+
+
+class Pause(SQLModel, table=True):
+    """What people, or a limit, stopped. Owned by tasks/pause.py."""
+
+    kind: str = Field(sa_column=sa.Column(sa.Text, primary_key=True))
+    name: str = Field(sa_column=sa.Column(sa.Text, primary_key=True))
+    until: datetime | None = _when(nullable=True)
+    reason: str = _text(default="")
+    by: str = _text(default="")
+    at: datetime = _when(now=True)
+
+
+class Account(SQLModel, table=True):
+    """What the workers of one account share. Owned by tasks/execute/budget.py."""
+
+    name: str = Field(sa_column=sa.Column(sa.Text, primary_key=True))
+    cooldown_until: datetime | None = _when(nullable=True)
+    reason: str = _text(default="")
+    minute: datetime | None = _when(nullable=True)
+    minute_requests: int = _number(sa.Integer, default=0)
+    minute_tokens: int = _number(sa.BigInteger, default=0)
+
+
+class Spend(SQLModel, table=True):
+    """What an account used on one day. Owned by tasks/execute/budget.py."""
+
+    account: str = Field(sa_column=sa.Column(sa.Text, primary_key=True))
+    day: date = Field(sa_column=sa.Column(sa.Date, primary_key=True))
+    requests: int = _number(sa.Integer, default=0)
+    tokens: int = _number(sa.BigInteger, default=0)
+    usd: float = _number(sa.Double, default=0)
+
+
+class Streak(SQLModel, table=True):
+    """Answers of a recipe by a model that were not accepted, in a row. Owned by tasks/execute/strikes.py."""
+
+    recipe: str = Field(sa_column=sa.Column(sa.Text, primary_key=True))
+    model: str = Field(sa_column=sa.Column(sa.Text, primary_key=True))
+    failures: int = _number(sa.Integer, default=0)
+    items: int = _number(sa.Integer, default=0)
+    error: str | None = _text(nullable=True)
 
 
 class Item(SQLModel, table=True):
@@ -139,11 +239,29 @@ class Item(SQLModel, table=True):
         sa.UniqueConstraint("board_id", "key"),
         sa.Index(
             "item_ready",
+            sa.text("coalesce(backend, '')"),
             "recipe",
             sa.text("coalesce(model, '')"),
-            "priority",
+            "urgency",
+            "board_id",
+            sa.text("coalesce(parent_id, 0)"),
+            sa.text("length desc"),
             "id",
             postgresql_where=sa.text("ready"),
+        ),
+        sa.Index(
+            "item_waiting",
+            sa.text("coalesce(backend, '')"),
+            "recipe",
+            sa.text("coalesce(model, '')"),
+            "run_after",
+            postgresql_where=sa.text("ready"),
+        ),
+        sa.Index("item_board_waiting", "board_id", "run_after", postgresql_where=sa.text("ready")),
+        sa.Index(
+            "item_deadline",
+            "deadline",
+            postgresql_where=sa.text("deadline is not null and not hurried and status < 2"),
         ),
         sa.Index("item_ready_order", "priority", "id", postgresql_where=sa.text("ready")),
         sa.Index("item_parent", "parent_id", "id"),
@@ -157,6 +275,18 @@ class Item(SQLModel, table=True):
     status: int = _number(sa.SmallInteger, default=0)
     ready: bool = _flag()
     priority: int = _number(sa.SmallInteger, default=2)
+    lane: int = _number(sa.SmallInteger, default=1)
+    hurried: bool = _flag()
+    deadline: datetime | None = _when(nullable=True)
+    urgency: int | None = Field(
+        default=None,
+        sa_column=sa.Column(
+            sa.SmallInteger,
+            sa.Computed("lane * 10 + case when hurried then 0 else priority + 1 end", persisted=True),
+            nullable=False,
+        ),
+    )
+    length: int = _number(sa.SmallInteger, default=0)
     recipe: str | None = _text(nullable=True)
     backend: str | None = _text(nullable=True)
     model: str | None = _text(nullable=True)

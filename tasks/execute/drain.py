@@ -88,7 +88,7 @@ class Drain:
         """Drain until nothing in scope is left to claim.
 
         `run_batch` wraps `self.run_batch` (the flow makes a Prefect task run of it). Raises LeaseLost when
-        another drain took over, BackendUnavailable when the endpoint failed `settings.patience` times in a row;
+        another drain took over, BackendUnavailable when the endpoint failed `settings.breaker_failures` times in a row;
         items that were not written are given back first.
         """
         run_batch = run_batch or self.run_batch
@@ -340,7 +340,7 @@ class Drain:
             return  # in flight together with one already counted: the same incident
         self._failures += 1
         self._failed_at = asyncio.get_running_loop().time()
-        if self._failures >= self.settings.patience:
+        if self._failures >= self.settings.breaker_failures:
             self._stop_because = (
                 f"{self.endpoint.backend} at {self.endpoint.url} failed {self._failures} times in a row; the last "
                 f"time: {error}. Nothing accepted is lost and no attempt was charged: see that the server answers, "

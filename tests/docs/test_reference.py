@@ -8,11 +8,13 @@ import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from pydantic import BaseModel, SecretStr
 from pydantic_core import PydanticUndefined
 
 from deployments.deploy import declared
 from interfaces.http import create_app
+from models.endpoint import Budget, Device, ModelSpec
 from models.enums import ErrorType, Status
 from models.settings import NOT_SETTINGS, Endpoint, Settings
 from sql.connection import Database
@@ -45,9 +47,20 @@ def test_every_setting_is_documented_with_its_variable_and_default(settings_page
     assert all(row[3] for row in rows)
 
 
-def test_every_field_of_an_endpoint_is_documented(settings_page: Document) -> None:
-    rows = settings_page.rows("field", "default", "meaning")
-    assert {row[0].strip("`"): row[1] for row in rows} == defaults(Endpoint)
+@pytest.mark.parametrize(
+    ("heading", "model"),
+    [
+        ("field", Endpoint),
+        ("of a model", ModelSpec),
+        ("of a device", Device),
+        ("of a budget", Budget),
+    ],
+)
+def test_every_field_of_a_table_is_documented(
+    settings_page: Document, heading: str, model: type[BaseModel]
+) -> None:
+    rows = settings_page.rows(heading, "default", "meaning")
+    assert {row[0].strip("`"): row[1] for row in rows} == defaults(model)
 
 
 def test_variables_in_the_documents_are_settings(documents: list[Document]) -> None:

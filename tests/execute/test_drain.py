@@ -115,7 +115,7 @@ async def test_after_the_last_attempt_a_person_is_asked(world: World) -> None:
 
 async def test_infrastructure_never_costs_an_attempt(world: World) -> None:
     world.add(4)
-    world.settings = Settings(batch_size=16, heartbeat=5, retry_delay=0, patience=99)
+    world.settings = Settings(batch_size=16, heartbeat=5, retry_delay=0, breaker_failures=99)
     tally = await world.drain(failing(ErrorType.OVERLOADED, 2))
     assert tally.accepted == 4
     assert world.rows("select distinct attempts, tries from item") == [(0, 3)]
@@ -130,7 +130,7 @@ async def test_an_item_that_breaks_the_server_goes_to_a_person(world: World) -> 
             raise ModelCallError(ErrorType.TIMEOUT, "no answer")
         return await answered(request)
 
-    world.settings = Settings(batch_size=4, heartbeat=5, retry_delay=0, patience=99)
+    world.settings = Settings(batch_size=4, heartbeat=5, retry_delay=0, breaker_failures=99)
     tally = await world.drain(InProcess(reply))
     assert (tally.accepted, tally.deferred) == (1, 1)
     assert world.rows("select item_id, error_type from review") == [(bad[0], "timeout")]
@@ -147,7 +147,7 @@ async def test_only_tries_that_were_asked_count_against_the_server(world: World)
     with world.database.connect() as connection:
         connection.execute("update item set status = 1, ready = true, attempts = 0")
         connection.execute("update review set decided_at = now(), decision = 'retry'")
-    world.settings = Settings(batch_size=16, heartbeat=5, retry_delay=0, patience=99)
+    world.settings = Settings(batch_size=16, heartbeat=5, retry_delay=0, breaker_failures=99)
     tally = await world.drain(failing(ErrorType.OVERLOADED, 3))
     assert (tally.accepted, tally.deferred, tally.returned) == (2, 0, 6), decided
 

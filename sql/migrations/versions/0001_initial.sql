@@ -18,6 +18,8 @@ create table board (
   folder       text generated always as       -- ids that are needed are looked for on its boards; null: on the board alone
     (case when source !~ '^(stdin|github):' then substring(source from '^.*[/:]') end) stored,
   approve_plans boolean not null default false, -- a split waits for a person before any of its parts runs
+  lane         smallint not null default 1,   -- models.enums.Lane of its items: 0 interactive, 1 normal, 2 bulk
+  wip          integer,                       -- items of it that may run at once; null: any number
   ingested_at  timestamptz not null default now()
 );
 create index board_sha256 on board (sha256); -- a file that was renamed is found by its bytes
@@ -50,9 +52,102 @@ create table lease (
   token        bigint not null,               -- fencing token: grows with every take-over
   holder       text not null,                 -- host, pid namespace, pid, start time: lets a dead holder be seen
   model        text,
+  device       text,                          -- whose seats it uses; null: the endpoint has a device of its own
+  want         smallint not null default 0,   -- seats of the device that it could use now
+  seated_at    timestamptz,                   -- since when it has seats; null: since `idle_at` it has none
+  idle_at      timestamptz not null default now(),
   acquired_at  timestamptz not null default now(),
   expires_at   timestamptz not null
 ) with (fillfactor = 50);
+
+-- Requests that a device takes at once over all endpoints on it. A seat is free when its token is no live lease's.
+create table seat (
+  device       text not null,
+  number       smallint not null,
+  token        bigint,                        -- fencing token of the lease that uses it; null: free
+  primary key (device, number)
+) with (fillfactor = 50);
+
+-- What is known of an endpoint that outlives a drain: how many requests at once it bears now.
+create table endpoint (
+  resource     text primary key,              -- as in lease
+  backend      text not null,
+  url          text not null,
+  device       text,
+  slots        smallint not null,             -- as declared
+  allowed      real not null,                 -- requests at once, between 1 and slots (tasks/execute/pace.py)
+  held_until   timestamptz,                   -- `allowed` is not raised before
+  reason       text not null default '',      -- of its latest change, in words
+  changed_at   timestamptz not null default now()
+);
+
+-- What is known of a model on an endpoint: how long it takes to load and to answer, and its breaker.
+create table model_state (
+  resource     text not null,
+  model        text not null,
+  load_seconds real,                          -- smoothed; null: never seen
+  loads        integer not null default 0,
+  item_seconds real,                          -- smoothed time of one answer; null: never seen
+  failures     smallint not null default 0,   -- in a row that count for the breaker
+  open_until   timestamptz,                   -- the breaker: nobody asks before; then one drain tries once
+  trial        bigint,                        -- fencing token of the drain that tries
+  error        text,                          -- of the latest failure
+  primary key (resource, model)
+) with (fillfactor = 50);
+
+-- Models that take memory of a device, and who asked for it.
+create table residency (
+  resource     text not null,
+  model        text not null,
+  device       text not null,
+  memory       real not null,                 -- GiB; 0: not declared
+  state        text not null,                 -- wanted, loading, loaded, unloading
+  token        bigint not null,               -- of the lease under which it got so
+  since        timestamptz not null default now(),
+  used_at      timestamptz not null default now(),
+  primary key (resource, model)
+);
+create index residency_device on residency (device);
+
+-- What people (or a limit) stopped: nothing of it is claimed.
+create table pause (
+  kind         text not null,                 -- board, model, endpoint, backend, device, recipe
+  name         text not null,                 -- board.source, a model's name, a resource ...; of a recipe on one model "recipe model"
+  until        timestamptz,                   -- null: until it is resumed
+  reason       text not null default '',
+  by           text not null default '',
+  at           timestamptz not null default now(),
+  primary key (kind, name)
+);
+
+-- What workers of one account share: a key, its limits, and the rest that its provider asked for.
+create table account (
+  name         text primary key,
+  cooldown_until timestamptz,
+  reason       text not null default '',
+  minute       timestamptz,                   -- the minute that the two counts are of
+  minute_requests integer not null default 0,
+  minute_tokens bigint not null default 0
+) with (fillfactor = 50);
+
+create table spend (
+  account      text not null,
+  day          date not null,                 -- in the configured time zone
+  requests     integer not null default 0,
+  tokens       bigint not null default 0,
+  usd          double precision not null default 0,
+  primary key (account, day)
+) with (fillfactor = 50);
+
+-- Answers of a recipe by a model that were not accepted, in a row: at a limit it is struck (a pause and a review).
+create table streak (
+  recipe       text not null,
+  model        text not null,
+  failures     integer not null default 0,
+  items        integer not null default 0,    -- different ones
+  error        text,
+  primary key (recipe, model)
+);
 
 create table item (
   id           bigint generated always as identity primary key,
@@ -62,11 +157,17 @@ create table item (
   position     integer not null,
   status       smallint not null default 0,   -- models.enums.Status
   ready        boolean not null default false,-- status = ready, apart so that only claiming and requeueing touch the index
-  priority     smallint not null default 2,
+  priority     smallint not null default 2,   -- 0 highest .. 4 lowest
+  lane         smallint not null default 1,   -- its board's
+  hurried      boolean not null default false,-- its deadline is near
+  deadline     timestamptz,                   -- as the board says
+  urgency      smallint not null generated always as -- what is smaller runs first
+    (lane * 10 + case when hurried then 0 else priority + 1 end) stored,
+  length       smallint not null default 0,   -- of its text, as a power of two: the longest of a prefix runs first
   recipe       text,                          -- null: a container or nothing to run
   backend      text,                          -- null: any
   model        text,                          -- null: the endpoint's
-  run_after    timestamptz not null default now(),
+  run_after    timestamptz not null default now(), -- since when it may be claimed: what max_wait is counted from
   attempts     smallint not null default 0,   -- charged to the item
   tries        smallint not null default 0,   -- all of them: numbers the rows of attempt
   lease        bigint,                        -- fencing token of the drain that runs it
@@ -74,7 +175,12 @@ create table item (
   rolled_of    bigint,                        -- which results that was asked for: penstock_parts when it became ready
   unique (board_id, key)
 ) with (fillfactor = 70);
-create index item_ready on item (recipe, coalesce(model, ''), priority, id) where ready;
+-- In the order of claims: groups first, then urgency, then boards (taken in turn), then what shares a prompt prefix.
+create index item_ready on item (coalesce(backend, ''), recipe, coalesce(model, ''), urgency, board_id,
+                                 coalesce(parent_id, 0), length desc, id) where ready;
+create index item_waiting on item (coalesce(backend, ''), recipe, coalesce(model, ''), run_after) where ready;
+create index item_board_waiting on item (board_id, run_after) where ready;
+create index item_deadline on item (deadline) where deadline is not null and not hurried and status < 2;
 create index item_ready_order on item (priority, id) where ready;
 create index item_parent on item (parent_id, id); -- backwards it finds an open child at once: drains go by id
 create index item_running on item (lease) where lease is not null;
@@ -405,7 +511,7 @@ begin
              where n.item_id = i.id and x.status not in (4, 6, 7) order by n.needs_id desc limit 1) is null
        for no key update of i skip locked
   )
-  update item set status = 1, ready = true from free where item.id = free.id;
+  update item set status = 1, ready = true, run_after = now() from free where item.id = free.id;
   get diagnostics promoted = row_count;
   return promoted + syntheses;
 end $$;
@@ -473,7 +579,8 @@ begin
      where (l.status = 0) = l.free and i.status = l.status
        for no key update of i skip locked
   ), moved as (
-    update item set status = due.free::int, ready = due.free from due where item.id = due.id returning due.free
+    update item set status = due.free::int, ready = due.free, run_after = now()
+      from due where item.id = due.id returning due.free
   )
   select count(*) filter (where free) into promoted from moved;
   return promoted + syntheses;
