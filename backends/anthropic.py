@@ -139,9 +139,9 @@ class AnthropicBackend(Served):
         try:
             reply = await self._http.get("/v1/models?limit=1000", deadline)
         except ModelCallError as error:
-            return Probe(reachable=False, detail=str(error).rstrip("."))
+            return Probe.failed(error)
         if reply.status != 200:
-            return Probe(reachable=False, detail=str(self._http.failure(reply, "/v1/models")).rstrip("."))
+            return Probe.failed(self._http.failure(reply, "/v1/models"))
         try:
             data = reply.json()
         except ValueError:

@@ -166,9 +166,9 @@ class GeminiBackend(Served):
         try:
             reply = await self._http.get("/models?pageSize=1000", deadline)
         except ModelCallError as error:
-            return Probe(reachable=False, detail=str(error).rstrip("."))
+            return Probe.failed(error)
         if reply.status != 200:
-            return Probe(reachable=False, detail=str(self._http.failure(reply, "/models")).rstrip("."))
+            return Probe.failed(self._http.failure(reply, "/models"))
         try:
             listed = dict_or_nothing(reply.json()).get("models")
         except ValueError:

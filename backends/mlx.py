@@ -32,11 +32,11 @@ class MlxBackend(OpenAIBackend):
             said = (
                 f"{self.url} is up, and its model gave no token in time" if silent else str(error).rstrip(".")
             )
-            return replace(found, reachable=False, detail=said, loading=silent)
+            return replace(Probe.failed(error), detail=said, models=found.models, loading=silent)
         if reply.status == 404 and found.models and self.endpoint.model is None:
             return found  # it knows no default_model, so it is another server, which lists what it has
         if reply.status != 200:
-            return replace(found, reachable=False, detail=str(self._http.failure(reply, model)).rstrip("."))
+            return replace(Probe.failed(self._http.failure(reply, model)), models=found.models)
         models = found.models or ((ModelInfo(name=self.endpoint.model),) if self.endpoint.model else ())
         return replace(found, models=models, simulated=reply.simulated)
 

@@ -106,11 +106,11 @@ class OllamaBackend(Served):
             # /api/version tells Ollama from llama-server and LM Studio, which answer some of its other paths.
             version = await self._http.get("/api/version", deadline)
             if "version" not in _object(version):
-                return Probe(reachable=False, detail=self._stranger(version))
+                return self._stranger(version)
             tags = await self._http.get("/api/tags", deadline)
             ps = await self._http.get("/api/ps", deadline)
             if not isinstance(_object(tags).get("models"), list):
-                return Probe(reachable=False, detail=self._stranger(tags))
+                return self._stranger(tags)
             loaded = {entry["name"] for entry in _named(_object(ps))} if ps.status == 200 else None
             models = [
                 _info(entry, None if loaded is None else entry["name"] in loaded)
@@ -120,7 +120,7 @@ class OllamaBackend(Served):
                 if model.context_tokens is None:
                     models[number] = await self._shown(model, deadline)
         except ModelCallError as error:
-            return Probe(reachable=False, detail=str(error).rstrip("."))
+            return Probe.failed(error)
         plural = "model" if len(models) == 1 else "models"
         warm = "" if loaded is None else f", {', '.join(sorted(loaded)) or 'none'} loaded"
         return Probe(
@@ -144,10 +144,12 @@ class OllamaBackend(Served):
         embeds = isinstance(can, list) and bool(can) and "completion" not in can
         return ModelInfo(model.name, model.digest, context, model.loaded, model.embedding or embeds)
 
-    def _stranger(self, reply: Reply) -> str:
+    def _stranger(self, reply: Reply) -> Probe:
         if reply.status in (401, 403):
-            return str(self._http.failure(reply, "")).rstrip(".")
-        return f"{self.url} answers {reply.status}, but not as an Ollama server does"
+            return Probe.failed(self._http.failure(reply, ""))
+        return Probe(
+            reachable=False, detail=f"{self.url} answers {reply.status}, but not as an Ollama server does"
+        )
 
 
 def _object(reply: Reply) -> dict[str, Any]:

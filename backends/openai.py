@@ -193,7 +193,7 @@ class OpenAIBackend(Served):
         try:
             reply = await self._http.get("/models", deadline)
         except ModelCallError as error:
-            return Probe(reachable=False, detail=str(error).rstrip("."))
+            return Probe.failed(error)
         if reply.status != 200 or not reply.body.strip():
             return await self._probe_unlisted(reply, deadline)
         try:
@@ -230,6 +230,7 @@ class OpenAIBackend(Served):
             reachable=False,
             detail=str(error).rstrip(".") + hint,
             loading=reply.status == 503 and error.error_type is ErrorType.UNAVAILABLE,
+            error=error.error_type,
         )
 
     async def _healthy(self, deadline: float) -> bool:

@@ -270,9 +270,9 @@ class PollBackend:
         try:
             reply = await self._http.get("", deadline)
         except ModelCallError as error:
-            return Probe(reachable=False, detail=str(error).rstrip("."))
+            return Probe.failed(error)
         if reply.status in (401, 403) or reply.status >= 500:
-            return Probe(reachable=False, detail=str(self._http.failure(reply, "")).rstrip("."))
+            return Probe.failed(self._http.failure(reply, ""))
         return Probe(
             reachable=True,
             detail=f"answers {reply.status}; whether it takes jobs is seen with the first one",

@@ -111,6 +111,14 @@ class Probe:
     slots: int | None = None
     simulated: bool = False
     loading: bool = False  # it said that it will answer once its model is loaded
+    error: ErrorType | None = (
+        None  # of one that is not reachable: how the question to it failed, if it was that
+    )
+
+    @classmethod
+    def failed(cls, error: ModelCallError) -> Probe:
+        """Of a server that could not be asked, or refused."""
+        return cls(reachable=False, detail=str(error).rstrip("."), error=error.error_type)
 
 
 @runtime_checkable
