@@ -220,6 +220,21 @@ class Spend(SQLModel, table=True):
     requests: int = _number(sa.Integer, default=0)
     tokens: int = _number(sa.BigInteger, default=0)
     usd: float = _number(sa.Double, default=0)
+    warned: list[str] = Field(
+        default_factory=list,
+        sa_column=sa.Column(ARRAY(sa.Text), nullable=False, server_default=sa.text("'{}'")),
+    )
+
+
+class Reservation(SQLModel, table=True):
+    """What a drain has asked of an account and not reported yet. Owned by tasks/execute/budget.py."""
+
+    account: str = Field(sa_column=sa.Column(sa.Text, primary_key=True))
+    day: date = Field(sa_column=sa.Column(sa.Date, primary_key=True))
+    token: int = Field(sa_column=sa.Column(sa.BigInteger, primary_key=True))
+    requests: int = _number(sa.Integer)
+    tokens: int = _number(sa.BigInteger)
+    usd: float = _number(sa.Double)
 
 
 class Streak(SQLModel, table=True):
@@ -228,7 +243,10 @@ class Streak(SQLModel, table=True):
     recipe: str = Field(sa_column=sa.Column(sa.Text, primary_key=True))
     model: str = Field(sa_column=sa.Column(sa.Text, primary_key=True))
     failures: int = _number(sa.Integer, default=0)
-    items: int = _number(sa.Integer, default=0)
+    items: list[int] = Field(
+        default_factory=list,
+        sa_column=sa.Column(ARRAY(sa.BigInteger), nullable=False, server_default=sa.text("'{}'")),
+    )
     error: str | None = _text(nullable=True)
 
 
@@ -451,6 +469,7 @@ class Attempt(SQLModel, table=True):
     prompt_hash: str = _text()
     prompt_tokens: int | None = _number(sa.Integer, nullable=True)
     completion_tokens: int | None = _number(sa.Integer, nullable=True)
+    cached_tokens: int | None = _number(sa.Integer, nullable=True)
     cost: float | None = Field(default=None, sa_column=sa.Column(sa.Double, nullable=True))
     seconds: float = Field(sa_column=sa.Column(REAL, nullable=False))
     outcome: str = _text()

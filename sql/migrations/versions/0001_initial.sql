@@ -136,7 +136,20 @@ create table spend (
   requests     integer not null default 0,
   tokens       bigint not null default 0,
   usd          double precision not null default 0,
+  warned       text[] not null default '{}',  -- limits of which 80 % were used up, and that was said
   primary key (account, day)
+) with (fillfactor = 50);
+
+-- Of spend, what drains have asked for and not yet reported: estimates, of which some comes back. What a drain that died
+-- had reserved stays spent: its requests may have been answered.
+create table reservation (
+  account      text not null,
+  day          date not null,
+  token        bigint not null,               -- fencing token of the drain's lease
+  requests     integer not null,
+  tokens       bigint not null,
+  usd          double precision not null,
+  primary key (account, day, token)
 ) with (fillfactor = 50);
 
 -- Answers of a recipe by a model that were not accepted, in a row: at a limit it is struck (a pause and a review).
@@ -144,10 +157,10 @@ create table streak (
   recipe       text not null,
   model        text not null,
   failures     integer not null default 0,
-  items        integer not null default 0,    -- different ones
-  error        text,
+  items        bigint[] not null default '{}', -- different ones
+  error        text,                          -- the latest
   primary key (recipe, model)
-);
+) with (fillfactor = 50);
 
 create table item (
   id           bigint generated always as identity primary key,
@@ -299,6 +312,7 @@ create table attempt (
   prompt_hash       text not null,
   prompt_tokens     integer,
   completion_tokens integer,
+  cached_tokens     integer,                  -- of prompt_tokens, those that the server had read before
   cost              double precision,         -- in US dollars; null: not known
   seconds           real not null,
   outcome           text not null,            -- accepted, retry, deferred, returned
@@ -332,8 +346,8 @@ create index result_to_forget on result (id) where remembered and superseded_at 
 
 create table review (
   id           bigint generated always as identity primary key,
-  subject      text not null,                 -- "item:<id>", "document:<repo>:<path>"
-  kind         text not null,                 -- item, document
+  subject      text not null,                 -- "item:<id>", "document:<repo>:<path>", "strike:<recipe>:<model>"
+  kind         text not null,                 -- item, plan, document, strike
   item_id      bigint references item on delete cascade,
   title        text not null,
   reason       text not null,
