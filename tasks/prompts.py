@@ -3,14 +3,16 @@
 Templates see (`VARIABLES`): `item` with kind, ext_id, title, body, source, board_title, parent_title, parent_body,
 parts (how many parts its complexity suggests);
 `passages`, each with cite and text; `reason`, why an earlier answer was not accepted, or an empty text;
-`fence`, a key that is new for every request, so that foreign text can't close its own fence; `schema`, the
+`fence`, a key that nobody could know who wrote a text, so that foreign text can't close its own fence; `schema`, the
 answer's JSON Schema as text. The system section sees `schema` alone: it is the same for every item of a recipe,
-which lets servers keep it in their prefix cache, and no foreign text gets into it.
+which lets servers keep it in their prefix cache, and no foreign text gets into it. For the same reason the built-in
+prompts show what the parts of one item share first, and items of one parent share the fence.
 """
 
 from __future__ import annotations
 
 import hashlib
+import hmac
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -27,6 +29,12 @@ from tasks.foreign import one_line, visible
 
 CHARACTERS_PER_TOKEN = 3
 """A cautious mean: English has about 4 characters a token, Russian 2 to 3. Servers report the true count."""
+
+FENCE_CHARACTERS = 16
+"""Hexadecimal, so 64 bits."""
+
+_SECRET = secrets.token_bytes(32)
+"""Of this process, which is to say of one drain. It is written down nowhere."""
 
 PASSAGE_OVERHEAD = 8  # characters around a passage: brackets and line ends
 
@@ -72,6 +80,7 @@ def render(
     *,
     context_tokens: int = 8192,
     fence: str | None = None,
+    secret: bytes = _SECRET,
     parts: int | None = None,
 ) -> Rendered:
     """Render the prompt of one item.
@@ -79,7 +88,8 @@ def render(
     Where prompt and answer would not fit into `context_tokens` (at CHARACTERS_PER_TOKEN), passages are left out,
     lowest score first; an item that is too long by itself is sent whole, and the server says so. The passages
     that are left come back with hidden text removed, as the model sees them. `fence` is for tests; by default it
-    is random. `parts`: how many an item that is to be split might have. Raises RecipeError where the template fails.
+    comes from `secret` and what the item shares with others. `parts`: how many an item that is to be split might have.
+    Raises RecipeError where the template fails.
     """
     texts = {name: visible(getattr(item, name) or "") for name in _FIELDS}
     view = ItemView(**texts, parts="" if parts is None else str(parts))
@@ -88,7 +98,7 @@ def render(
     why = visible(reason or "")
     system, template, schema = _prepared(recipe)
     budget = CHARACTERS_PER_TOKEN * (context_tokens - recipe.header.max_tokens) - len(system)
-    key = fence or secrets.token_hex(8)
+    key = fence or _fence(secret, recipe, view, kept, why)
     while True:
         try:
             prompt = template.render(item=view, passages=kept, reason=why, fence=key, schema=schema)
@@ -101,6 +111,22 @@ def render(
             break
         kept = _without_lowest(kept, excess)
     return Rendered(system, prompt, _prompt_hash(recipe, view, kept, why), tuple(kept))
+
+
+def _fence(secret: bytes, recipe: Recipe, view: ItemView, passages: Sequence[Passage], reason: str) -> str:
+    """The key of a request: the same for all items of one recipe and parent, and known to nobody who wrote to them.
+
+    It is a keyed hash of what they share, so a text of before the process began can't have it, and whoever writes
+    the board can't compute it. The models are shown it, and what one says may come back: as the reason of a retry, as
+    a part, as a remembered answer. So a retry gets a key that no model has seen, and so does a request in any text of
+    which the key stands.
+    """
+    shared = [recipe.hash, view.board_title, view.parent_title, view.parent_body]
+    key = hmac.new(secret, orjson.dumps(shared), hashlib.sha256).hexdigest()[:FENCE_CHARACTERS]
+    texts = [*(getattr(view, name) for name in _FIELDS), *(f"{p.cite}\n{p.text}" for p in passages)]
+    if reason or any(key in text.lower() for text in texts):
+        return secrets.token_hex(FENCE_CHARACTERS // 2)
+    return key
 
 
 def _shown(passage: Passage) -> Passage:

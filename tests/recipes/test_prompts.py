@@ -64,9 +64,11 @@ def test_foreign_text_cannot_close_its_fence(recipe: Recipe) -> None:
     key = first.prompt.split("\n")[0].split()[-1].rstrip(".")
     assert len(key) == 16
     assert attack in fenced(first.prompt, key)
-    assert first.prompt != second.prompt
-    assert first.prompt_hash == second.prompt_hash
-    assert first.system == second.system
+    other = render(recipe, Item(attack), [], secret=b"another process")
+    assert first == second
+    assert first.prompt != other.prompt
+    assert first.prompt_hash == other.prompt_hash
+    assert first.system == other.system
 
 
 def test_the_hash_changes_with_everything_that_is_asked(recipe: Recipe) -> None:
