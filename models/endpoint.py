@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+from datetime import time
 from pathlib import Path
 from typing import Any, Literal
 
@@ -222,6 +223,18 @@ class Endpoint(_Strict):
         if not is_backend(value):
             raise ValueError(f"{value!r} is no backend; use one of {', '.join(backend_names())}")
         return str(value)
+
+    @field_validator("quiet")
+    @classmethod
+    def _on_the_clock(cls, value: str | None) -> str | None:
+        for each in value.split("-") if value else ():
+            try:
+                time.fromisoformat(each)
+            except ValueError as error:
+                raise ValueError(f"{each} is no time of day; midnight is 00:00") from error
+        if value and len(set(value.split("-"))) == 1:
+            raise ValueError(f"{value} has no end; `penstock pause endpoint URL` stops an endpoint for good")
+        return value
 
     @model_validator(mode="after")
     def _described(self) -> Endpoint:

@@ -106,6 +106,8 @@ class ErrorType(StrEnum):
     CYCLE = "cycle"
     # not an error: how the item is to be split waits for approval
     PLAN = "plan"
+    # not an error of one try: a recipe on a model, or a model, failed so often in a row that it was stopped
+    POISON = "poison"
 
     @property
     def rule(self) -> Rule:
@@ -180,6 +182,7 @@ RULES: Mapping[ErrorType, Rule] = {
     ErrorType.HUMAN_ONLY: Rule(Fault.NOBODY, Retry.NEVER, breaker=False, charged=True),
     ErrorType.CYCLE: Rule(Fault.NOBODY, Retry.NEVER, breaker=False, charged=True),
     ErrorType.PLAN: Rule(Fault.NOBODY, Retry.NEVER, breaker=False, charged=True),
+    ErrorType.POISON: Rule(Fault.MODEL, Retry.NEVER, breaker=False, charged=True),
 }
 """The one table of what an error means. docs/backends.md shows it."""
 

@@ -14,7 +14,7 @@ class OpenReview:
     """A row of the review queue."""
 
     id: int
-    kind: str  # item, document
+    kind: str  # item, plan, document, strike
     title: str
     reason: str
     error_type: str

@@ -33,6 +33,18 @@ select i.id from review r join item i on i.id = r.item_id
  where r.id = %(review)s and r.decided_at is null
    for no key update of i
 
+-- name: hold_strike
+-- What is counted towards a strike, before its pause and its review, as tasks/execute/strikes.py locks them.
+select s.recipe from streak s join review r
+    on s.model = r.details ->> 'model' and s.recipe = coalesce(r.details ->> 'recipe', s.recipe)
+ where r.id = %(review)s and r.kind = 'strike' and r.decided_at is null
+ order by s.recipe for no key update of s
+
+-- name: ready_again
+-- Items that a struck recipe or model may take again; those of no model may be asked of any.
+select count(*) from item
+ where ready and (%(recipe)s::text is null or recipe = %(recipe)s) and coalesce(model, %(model)s) = %(model)s
+
 -- name: decide
 -- One decision per review: the second of two at the same time finds no open row.
 update review set decision = %(decision)s, text = %(text)s, note = %(note)s, decided_by = %(by)s, decided_at = now()

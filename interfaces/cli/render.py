@@ -255,9 +255,11 @@ def review_case(case: ReviewCase) -> Group:
     parts.append(Text(f"Why: {printable(review.reason)}", "yellow"))
     if case.details.get("simulated"):
         parts.append(Text("The proposal is SIMULATED: no model wrote it.", "red"))
-    parts.append(
-        Text(f"\nProposal:\n{printable(review.proposal)}" if review.proposal else "\nThere is no proposal.")
-    )
+    if review.kind == "strike":
+        parts.append(Text("\nRetry lets it go on, reject leaves it stopped."))
+    else:
+        words = f"Proposal:\n{printable(review.proposal)}" if review.proposal else "There is no proposal."
+        parts.append(Text(f"\n{words}"))
     if review.patch_path:
         parts.append(Text(f"Patch: {review.patch_path}", "cyan"))
     for citation in case.details.get("citations") or []:
@@ -287,7 +289,8 @@ def review_case(case: ReviewCase) -> Group:
         if case.note:
             parts.append(Text(f"Note: {printable(case.note)}"))
     else:
-        parts.append(Text(f"\npenstock review accept|edit|retry|reject {review.id}", "bright_black"))
+        ways = "retry|reject" if review.kind == "strike" else "accept|edit|retry|reject"
+        parts.append(Text(f"\npenstock review {ways} {review.id}", "bright_black"))
     return Group(*parts)
 
 

@@ -38,7 +38,7 @@ GoOn = Annotated[
 def list_reviews(
     boards: Boards = None,
     error: Annotated[str | None, typer.Option(help="Only this error type, for example no_evidence.")] = None,
-    kind: Annotated[str | None, typer.Option(help="Only item, plan or document.")] = None,
+    kind: Annotated[str | None, typer.Option(help="Only item, plan, document or strike.")] = None,
     json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object per review, one per line.")
     ] = False,
@@ -123,7 +123,7 @@ def edit(
 
 @app.command()
 def retry(numbers: Numbers, note: Note = None, go_on: GoOn = True) -> None:
-    """Let machines try again, with fresh attempts."""
+    """Let machines try again, with fresh attempts; what was stopped goes on."""
     from models.enums import Decision
 
     _decide(numbers, Decision.RETRY, None, note, go_on)
@@ -131,7 +131,7 @@ def retry(numbers: Numbers, note: Note = None, go_on: GoOn = True) -> None:
 
 @app.command()
 def reject(numbers: Numbers, note: Note = None, go_on: GoOn = True) -> None:
-    """Say that it will not be done; what waited for it goes on without it."""
+    """Say that it will not be done; what waited for it goes on without it. What was stopped stays so."""
     from models.enums import Decision
 
     _decide(numbers, Decision.REJECT, None, note, go_on)

@@ -28,6 +28,7 @@ MEANING: dict[str, str] = {
     ErrorType.CHECK_CRASHED: "a check could not run, so the answer counts as not checked",
     ErrorType.HUMAN_ONLY: "its recipe always asks a person",
     ErrorType.PLAN: "how to split it waits for approval; nothing of the plan has run",
+    ErrorType.POISON: "answers failed so often in a row that asking was stopped",
     ErrorType.CYCLE: "items wait for one another in a ring; say which goes first",
 }
 

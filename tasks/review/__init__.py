@@ -6,6 +6,9 @@
 A review of the kind `plan` asks how an item is to be split: accept and edit make its parts, and the item is then what
 they come to (pending); an edit is checked as a model's split is, and refused with the reason. Retry asks a model.
 
+A review of the kind `strike` has no item: a recipe on a model, or a model, was stopped (tasks/execute/strikes.py).
+Retry resumes it, reject leaves it stopped.
+
 This module is the only owner of those transitions.
 """
 
@@ -24,8 +27,10 @@ from sql.statements import statement
 from tasks.decompose import WHOLE, apply_plan, parse_plan
 from tasks.decompose.split import PART_RECIPE
 from tasks.foreign import storable
+from tasks.pause import PauseKind, confirm, resume
 
 PLAN = "plan"
+STRIKE = "strike"
 
 __all__ = ["decide", "open_reviews", "review_case"]
 
@@ -72,7 +77,8 @@ async def decide(
     """Record a decision and let the item go on, in one transaction.
 
     Raises InputError when the review does not exist or was decided before, when EDIT comes without text, when
-    ACCEPT finds no proposal to accept, and when the item is no longer waiting (its board changed meanwhile).
+    ACCEPT finds no proposal to accept, when the item is no longer waiting (its board changed meanwhile), and when
+    a strike is accepted or edited.
     """
     if decision is Decision.EDIT and not (text or "").strip():
         raise InputError("An edit needs the text that becomes the result. Give it with --text or --file.")
@@ -80,6 +86,7 @@ async def decide(
     async with connection.transaction():
         parameters = {"review": review_id, "decision": str(decision), "text": text, "note": note, "by": by}
         await connection.execute(statement("review.hold_item"), parameters)
+        await connection.execute(statement("review.hold_strike"), parameters)
         cursor = await connection.execute(statement("review.decide"), parameters)
         row = await cursor.fetchone()
         if row is None:
@@ -89,12 +96,34 @@ async def decide(
             )
         item_id, kind, proposal, details, title = row
         released = 0
-        if item_id is not None and kind == PLAN and decision in (Decision.ACCEPT, Decision.EDIT):
+        if kind == STRIKE:
+            released = await _decide_strike(connection, review_id, decision, details, by)
+        elif item_id is not None and kind == PLAN and decision in (Decision.ACCEPT, Decision.EDIT):
             released = await _decide_plan(connection, review_id, int(item_id), decision, text, details)
         elif item_id is not None:
             final = text if decision is Decision.EDIT else proposal
             released = await _move(connection, review_id, int(item_id), decision, final, details)
     return Decided(review_id, decision, item_id, title, released)
+
+
+async def _decide_strike(
+    connection: psycopg.AsyncConnection, review_id: int, decision: Decision, details: dict[str, Any], by: str
+) -> int:
+    """Resume what was stopped, and count the items that wait for it; or say that it stays stopped."""
+    if decision in (Decision.ACCEPT, Decision.EDIT):
+        raise InputError(
+            f"Review {review_id} is of what was stopped, and has no answer. Retry lets it go on: "
+            f"`penstock review retry {review_id}`; reject leaves it stopped."
+        )
+    recipe, model = details.get("recipe"), str(details["model"])
+    kind, name = (PauseKind.RECIPE, f"{recipe} {model}") if recipe else (PauseKind.MODEL, model)
+    if decision is Decision.REJECT:
+        await confirm(connection, kind, name, by=by)
+        return 0
+    await resume(connection, kind, name, by=by)
+    cursor = await connection.execute(statement("review.ready_again"), {"recipe": recipe, "model": model})
+    row = await cursor.fetchone()
+    return int(row[0]) if row else 0
 
 
 async def _decide_plan(
