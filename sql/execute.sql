@@ -1,43 +1,185 @@
 -- The life of an item between ready and its end, in sets. Owner: tasks/execute.
 -- status: models.enums.Status (1 ready, 2 running, 3 waiting, 4 done, 5 failed).
 
+-- name: groups
+-- The groups of ready items that a drain may take, with their most urgent item and their oldest: what tasks/execute/order.py
+-- chooses from. A loose index scan: one probe per group, however many items there are. The most urgent item is looked
+-- for board by board, so that a paused board costs one probe and not one per item; with `boards`, on these alone.
+with recursive walk as (
+  (select coalesce(backend, '') as backend, recipe, coalesce(model, '') as model from item where ready
+    order by coalesce(backend, ''), recipe, coalesce(model, '') limit 1)
+  union all
+  select n.backend, n.recipe, n.model
+    from walk w cross join lateral (
+      select coalesce(i.backend, '') as backend, i.recipe, coalesce(i.model, '') as model from item i
+       where i.ready and (coalesce(i.backend, ''), i.recipe, coalesce(i.model, '')) > (w.backend, w.recipe, w.model)
+       order by coalesce(i.backend, ''), i.recipe, coalesce(i.model, '') limit 1) n
+), mine as materialized (
+  select backend, recipe, model from walk
+   where backend in ('', %(backend)s) and recipe = any(%(recipes)b::text[])
+)
+select g.backend, g.recipe, g.model, head.urgency,
+       extract(epoch from now() - coalesce(oldest.run_after, now()))::float8 as waited
+  from mine g
+ cross join lateral (
+   with recursive step as (
+     (select i.urgency, i.board_id from item i
+       where %(boards)b::bigint[] is null
+         and i.ready and coalesce(i.backend, '') = g.backend and i.recipe = g.recipe and coalesce(i.model, '') = g.model
+       order by i.urgency, i.board_id limit 1)
+     union all
+     select n.urgency, n.board_id
+       from step s cross join lateral (
+         select i.urgency, i.board_id from item i
+          where i.ready and coalesce(i.backend, '') = g.backend and i.recipe = g.recipe
+            and coalesce(i.model, '') = g.model and (i.urgency, i.board_id) > (s.urgency, s.board_id)
+          order by i.urgency, i.board_id limit 1) n
+   ), level as (
+     (select i.urgency from item i
+       where %(boards)b::bigint[] is not null
+         and i.ready and coalesce(i.backend, '') = g.backend and i.recipe = g.recipe and coalesce(i.model, '') = g.model
+       order by i.urgency limit 1)
+     union all
+     select n.urgency
+       from level l cross join lateral (
+         select i.urgency from item i
+          where i.ready and coalesce(i.backend, '') = g.backend and i.recipe = g.recipe
+            and coalesce(i.model, '') = g.model and i.urgency > l.urgency
+          order by i.urgency limit 1) n
+   ), place as (
+     select urgency, board_id from step
+     union all
+     select l.urgency, b.id from level l cross join unnest(%(boards)b::bigint[]) as b(id)
+   )
+   select p.urgency from place p
+    where p.board_id <> all(%(without)b::bigint[])
+      and exists (select from item i
+                   where i.ready and coalesce(i.backend, '') = g.backend and i.recipe = g.recipe
+                     and coalesce(i.model, '') = g.model and i.urgency = p.urgency and i.board_id = p.board_id
+                     and i.run_after <= now())
+    limit 1
+ ) head
+  left join lateral (
+   (select i.run_after from item i
+     where %(boards)b::bigint[] is null
+       and i.ready and coalesce(i.backend, '') = g.backend and i.recipe = g.recipe and coalesce(i.model, '') = g.model
+       and i.board_id <> all(%(without)b::bigint[])
+     order by i.run_after limit 1)
+   union all
+   select min(o.run_after)
+     from unnest(%(boards)b::bigint[]) as b(id) cross join lateral (
+       select i.run_after from item i
+        where i.ready and i.board_id = b.id and i.board_id <> all(%(without)b::bigint[])
+          and coalesce(i.backend, '') = g.backend and i.recipe = g.recipe and coalesce(i.model, '') = g.model
+        order by i.run_after limit 1) o
+   having count(*) > 0
+ ) oldest on true
+
+-- name: limited
+-- Boards with a limit of running items, locked in order until the claim is made: how many more each may have. A statement
+-- of its own, so that the claim after it sees what a drain that was waited for has taken.
+with held as materialized (
+  select id, wip from board where id = any(%(limited)b::bigint[]) and wip is not null order by id for no key update
+)
+select h.id, h.wip, (select count(*) from item i where i.lease is not null and i.board_id = h.id and i.status = 2)
+  from held h
+
 -- name: claim
--- One batch of one group (recipe, model). The group is that of the most urgent item; among equally urgent ones the
--- group that ran last goes on, so that a model is not switched before its work is done. Claims nothing without a
--- live lease. By array, not by a join: statistics may be older than a large ingest, and for what it believes to be one
--- row the planner takes a nested loop over all ready items (30 times slower). `chosen` has the rows locked and checked.
--- Recipe and model of the group are subqueries, not a join: the index item_ready then gives the items in their order,
--- and no claim sorts all that are ready.
-with top as (
-  select recipe, model, priority from item
-   where ready and run_after <= now() and recipe = any(%(recipes)b::text[])
-     and (backend is null or backend = %(backend)s)
-     and (%(boards)b::bigint[] is null or board_id = any(%(boards)b::bigint[]))
-   order by priority, id limit 1
-), head as materialized (
-  select recipe, model from (
-    (select i.recipe, i.model, 0 as rank from item i
-      where i.ready and i.recipe = %(last_recipe)s and coalesce(i.model, '') = coalesce(%(last_model)s, '')
-        and i.priority = (select priority from top) and i.run_after <= now()
-        and (i.backend is null or i.backend = %(backend)s)
-        and (%(boards)b::bigint[] is null or i.board_id = any(%(boards)b::bigint[]))
-      limit 1)
-    union all
-    select recipe, model, 1 from top
-  ) groups order by rank limit 1
+-- One batch of a group: of boards in turn, `spread` of them after the one that was served last, at one urgency; of each
+-- what shares a prompt prefix, longest first. `aged` of them are the group's oldest that have waited for `patience`. Claims
+-- nothing without a live lease. By array, not by a join: statistics may be older than a large ingest, and for what it
+-- believes to be one row the planner takes a nested loop over all ready items (30 times slower). `chosen` has the rows
+-- locked and checked.
+with recursive reach as (
+  (select i.board_id, false as wrapped from item i
+    where %(boards)b::bigint[] is null
+      and i.ready and coalesce(i.backend, '') = %(group_backend)s and i.recipe = %(recipe)s
+      and coalesce(i.model, '') = %(model)s and i.urgency = %(urgency)s and i.board_id > %(after)s
+    order by i.board_id limit 1)
+  union all
+  (select n.board_id, n.wrapped
+     from reach r cross join lateral (
+       (select i.board_id, r.wrapped from item i
+         where i.ready and coalesce(i.backend, '') = %(group_backend)s and i.recipe = %(recipe)s
+           and coalesce(i.model, '') = %(model)s and i.urgency = %(urgency)s and i.board_id > r.board_id
+           and (not r.wrapped or i.board_id <= %(after)s)
+         order by i.board_id limit 1)
+       union all
+       (select i.board_id, true from item i
+         where not r.wrapped
+           and i.ready and coalesce(i.backend, '') = %(group_backend)s and i.recipe = %(recipe)s
+           and coalesce(i.model, '') = %(model)s and i.urgency = %(urgency)s and i.board_id <= %(after)s
+         order by i.board_id limit 1)
+       limit 1) n)
+), first_of_all as (
+  -- nothing after the board that was served last: from the first one on
+  (select i.board_id, true as wrapped from item i
+    where %(boards)b::bigint[] is null and not exists (select from reach)
+      and i.ready and coalesce(i.backend, '') = %(group_backend)s and i.recipe = %(recipe)s
+      and coalesce(i.model, '') = %(model)s and i.urgency = %(urgency)s and i.board_id <= %(after)s
+    order by i.board_id limit 1)
+  union all
+  (select n.board_id, true
+     from first_of_all r cross join lateral (
+       select i.board_id from item i
+        where i.ready and coalesce(i.backend, '') = %(group_backend)s and i.recipe = %(recipe)s
+          and coalesce(i.model, '') = %(model)s and i.urgency = %(urgency)s
+          and i.board_id > r.board_id and i.board_id <= %(after)s
+        order by i.board_id limit 1) n)
+), turn as materialized (
+  (select board_id from (
+     select board_id from reach
+     union all
+     select board_id from first_of_all
+     union all
+     select b.id from (select id from unnest(%(boards)b::bigint[]) as b(id) order by id <= %(after)s, id) b
+   ) places
+   where board_id <> all(%(without)b::bigint[])
+     and exists (select from item i
+                  where i.ready and coalesce(i.backend, '') = %(group_backend)s and i.recipe = %(recipe)s
+                    and coalesce(i.model, '') = %(model)s and i.urgency = %(urgency)s and i.board_id = places.board_id
+                    and i.run_after <= now())
+   limit %(spread)s)
+), found as (
+  select c.id, c.rank from turn t cross join lateral (
+    select n.id, row_number() over () as rank from (
+      select i.id from item i
+       where i.ready and coalesce(i.backend, '') = %(group_backend)s and i.recipe = %(recipe)s
+         and coalesce(i.model, '') = %(model)s and i.urgency = %(urgency)s and i.board_id = t.board_id
+         and i.run_after <= now()
+       order by coalesce(i.parent_id, 0), i.length desc, i.id
+       limit (select coalesce(min(l.room), 2 * %(size)s)
+                from unnest(%(limited)b::bigint[], %(room)b::int[]) as l(id, room) where l.id = t.board_id)
+    ) n) c
+  union all
+  (select i.id, 0 from item i
+    where %(boards)b::bigint[] is null
+      and i.ready and coalesce(i.backend, '') = %(group_backend)s and i.recipe = %(recipe)s
+      and coalesce(i.model, '') = %(model)s and i.run_after <= now() - %(patience)s * interval '1 second'
+      and i.board_id <> all(%(without)b::bigint[]) and i.board_id <> all(%(limited)b::bigint[])
+    order by i.run_after limit %(aged)s)
+  union all
+  (select o.id, 0 from unnest(%(boards)b::bigint[]) as b(id) cross join lateral (
+     select i.id, i.run_after from item i
+      where i.ready and i.board_id = b.id
+        and coalesce(i.backend, '') = %(group_backend)s and i.recipe = %(recipe)s and coalesce(i.model, '') = %(model)s
+        and i.run_after <= now() - %(patience)s * interval '1 second'
+        and i.board_id <> all(%(without)b::bigint[]) and i.board_id <> all(%(limited)b::bigint[])
+      order by i.run_after limit %(aged)s) o
+    order by o.run_after limit %(aged)s)
+), candidates as materialized (
+  select id, min(rank) as rank from found group by id
 ), chosen as materialized (
-  select i.id from item i
+  select i.id from candidates c join item i on i.id = c.id
    where i.ready and i.run_after <= now()
-     and i.recipe = (select recipe from head) and coalesce(i.model, '') = (select coalesce(model, '') from head)
-     and (i.backend is null or i.backend = %(backend)s)
-     and (%(boards)b::bigint[] is null or i.board_id = any(%(boards)b::bigint[]))
-   order by i.priority, i.id limit %(size)s
+   order by c.rank, i.board_id, i.id limit %(size)s
      for update of i skip locked
 ), claimed as (
   update item set status = 2, ready = false, tries = tries + 1, lease = %(token)s
    where item.id = any(array(select id from chosen))
      and exists (select 1 from lease where token = %(token)s and expires_at > now())
-  returning item.id, item.board_id, item.parent_id, item.recipe, item.model, item.priority, item.attempts, item.tries
+  returning item.id, item.board_id, item.parent_id, item.recipe, item.model, item.urgency, item.length, item.attempts,
+            item.tries
 )
 select c.id, c.board_id, c.recipe, c.model, c.attempts, c.tries,
        s.kind, s.ext_id, s.title, s.body, s.line, s.labels, b.source, b.title as board_title,
@@ -46,7 +188,13 @@ select c.id, c.board_id, c.recipe, c.model, c.attempts, c.tries,
   join item_source s on s.item_id = c.id
   join board b on b.id = c.board_id
   left join item_source p on p.item_id = c.parent_id
- order by c.priority, c.id
+ order by c.urgency, c.board_id, coalesce(c.parent_id, 0), c.length desc, c.id
+
+-- name: hurry
+-- Items whose deadline is near go first from now on.
+update item set hurried = true
+ where deadline is not null and not hurried and status < 2
+   and deadline <= now() + %(lead)s * interval '1 second'
 
 -- name: results_of_parts
 -- What the parts of each item came to: what a synthesis is made from.

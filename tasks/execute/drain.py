@@ -1,29 +1,32 @@
 """A drain: it holds one endpoint's lease, then claims and runs batches until none are left.
 
-Two half batches overlap, so that the server's slots stay full while the first half is checked and written. What is
-claimed and not yet written never exceeds `settings.batch_size`: that is what a `kill -9` can cost.
+Two half batches overlap, so that the server's slots stay full while the first half is checked and written; a small one
+of interactive items may run beside them. What is claimed and not yet written never exceeds `settings.batch_size`: that
+is what a `kill -9` can cost.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any
 
-from models.calls import Backend, ModelAnswer, ModelCallError, ModelRequest, Passage
+from models.calls import Backend, ModelAnswer, Passage
 from models.enums import ErrorType
-from models.errors import BackendUnavailable, PenstockError
+from models.errors import BackendUnavailable
 from models.recipe import ROLLUP, Recipe, Rendered
 from models.settings import Endpoint, Settings
-from models.verdict import AnswerRow, BatchVerdict, Failure, Verdict
-from tasks.execute import policy
+from models.verdict import AnswerRow, BatchVerdict, Failure
+from tasks.execute.asking import Asker, Render, Reply
 from tasks.execute.lease import Lease
+from tasks.execute.order import URGENT, Choice, Group, Order
 from tasks.execute.parts import gather
-from tasks.execute.store import OnSplit, Scope, Store
-from tasks.execute.work import Batch, ClaimedItem, Report, Tally
+from tasks.execute.pressure import LOOK_SECONDS, Pressure
+from tasks.execute.reporting import Reporter
+from tasks.execute.store import OnSplit, Scope, Store, Wish
+from tasks.execute.work import Batch, ClaimedItem, Tally
 from tasks.prompts import CHARACTERS_PER_TOKEN
 
 log = logging.getLogger(__name__)
@@ -31,15 +34,16 @@ log = logging.getLogger(__name__)
 BUSY_SECONDS = 0.05
 """Least pause between two claims that found nothing."""
 
+HURRY_SECONDS = 60.0
+"""Between two looks for deadlines that are near."""
+
+INTERACTIVE_SECONDS = 300.0
+"""How long slots are kept for interactive items after the last one."""
+
 Recall = Callable[[Any, Sequence[ClaimedItem], int], Awaitable[list[list[Passage]]]]
 CheckSplits = Callable[[Any, Mapping[int, dict[str, Any]]], Awaitable[dict[int, str]]]
 Validate = Callable[[Recipe, Sequence[AnswerRow]], Awaitable[BatchVerdict]]
-
-
-class Render(Protocol):
-    def __call__(
-        self, recipe: Recipe, item: ClaimedItem, passages: Sequence[Passage], reason: str | None
-    ) -> Rendered: ...
+RunOne = Callable[[Batch], Awaitable[Tally]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,51 +71,68 @@ class Drain:
     trace_id: str
     deadline: float | None = None  # on the loop's clock; nothing is started that could outlive it
     tally: Tally = field(default_factory=Tally)
-    _slots: asyncio.Semaphore = field(init=False)
-    _last: tuple[str | None, str | None] = (None, None)
-    _failures: int = 0  # of the endpoint, in a row, not counting what was in flight at the same time
-    _failed_at: float = 0.0
-    _stop_because: str = ""
+    pressure: Pressure = field(init=False)
+    _order: Order = field(init=False)
+    _after: int = -1  # the board that was served last
     _put_off: list[int] = field(default_factory=list)
-    _returns: dict[int, int] = field(default_factory=dict)  # by item, before this try
-    _not_before: float = 0.0  # the server asked for silence until then, on the loop's clock
+    _interactive_at: float | None = None  # when interactive items were last there
+    _hurried_at: float | None = None
+    _news: asyncio.Event = field(
+        default_factory=asyncio.Event
+    )  # something may be claimed that could not be before
 
     def __post_init__(self) -> None:
-        self._slots = asyncio.Semaphore(self.endpoint.slots)
+        self.pressure = Pressure(self.endpoint, self.model, self.settings, self.lease, self.deadline)
+        self._order = Order(self.settings.max_wait, self.model)
+
+    @property
+    def kept(self) -> int:
+        """Slots that are kept for interactive items while they come; an interactive batch has as many items."""
+        if self.endpoint.slots < 2 or not self.settings.interactive_share:
+            return 0
+        return max(1, int(self.endpoint.slots * self.settings.interactive_share))
 
     @property
     def size(self) -> int:
-        """Items of one batch: half of what may be unwritten at once."""
-        return max(1, self.settings.batch_size // 2)
+        """Items of one batch: half of what may be unwritten at once, besides an interactive batch."""
+        return max(1, (self.settings.batch_size - self.kept) // 2)
 
-    async def run(self, run_batch: Callable[[Batch], Awaitable[Tally]] | None = None) -> Tally:
+    async def run(self, run_batch: RunOne | None = None) -> Tally:
         """Drain until nothing in scope is left to claim.
 
         `run_batch` wraps `self.run_batch` (the flow makes a Prefect task run of it). Raises LeaseLost when
-        another drain took over, BackendUnavailable when the endpoint failed `settings.breaker_failures` times in a row;
-        items that were not written are given back first.
+        another drain took over, BackendUnavailable when the endpoint failed `settings.breaker_failures` times in a
+        row; items that were not written are given back first.
         """
         run_batch = run_batch or self.run_batch
         running: dict[asyncio.Task[Tally], Batch] = {}
+        watch = asyncio.create_task(self._watch(), name=f"watch {self.lease.resource}")
         try:
             while True:
                 self._check()
-                if len(running) < 2 and (batch := await self._claim()):
+                if watch.done():
+                    watch.result()
+                if batch := await self._claim(list(running.values())):
                     running[asyncio.ensure_future(run_batch(batch))] = batch
-                    continue
-                if running:
-                    await self._collect(running)
+                elif running:
+                    await self._collect(running, watch)
                 elif not await self._wait_for_later():
                     return self.tally
         finally:
+            watch.cancel()
+            await asyncio.wait([watch])
             await self._abandon(running)
+            await self.pressure.aclose()
 
-    async def _collect(self, running: dict[asyncio.Task[Tally], Batch]) -> None:
-        lost = asyncio.ensure_future(self.lease.lost.wait())
+    async def _collect(self, running: dict[asyncio.Task[Tally], Batch], watch: asyncio.Task[None]) -> None:
+        """Until a batch ended or there is something new to claim."""
+        lost, news = (asyncio.ensure_future(event.wait()) for event in (self.lease.lost, self._news))
         try:
-            await asyncio.wait([*running, lost], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([*running, lost, news, watch], return_when=asyncio.FIRST_COMPLETED)
         finally:
             lost.cancel()
+            news.cancel()
+        self._news.clear()
         self.lease.check()
         for task in [task for task in running if task.done()]:
             self.tally.add(task.result())
@@ -123,14 +144,71 @@ class Drain:
             task.cancel()
         if running:
             await asyncio.wait(running)
-        if running and not self.lease.lost.is_set():
+        if self.lease.lost.is_set():
+            return
+        if running:
             await self.store.give_back([item.id for batch in running.values() for item in batch.items])
+        if self.pressure.stop_because and self._put_off:
+            await self.store.undelay(self._put_off)
 
-    async def _claim(self) -> Batch | None:
-        batch = await self.store.claim(self.scope, self.size, self._last, self._describe)
-        if batch:
-            self._last = (batch.recipe, batch.items[0].model)
+    async def _watch(self) -> None:
+        """Every second: what others know, deadlines that are near, and whether somebody came who can't wait."""
+        clock = asyncio.get_running_loop().time
+        while True:
+            if self._hurried_at is None or clock() - self._hurried_at >= HURRY_SECONDS:
+                self._hurried_at = clock()
+                await self.store.hurry(self.settings.deadline_lead)
+            await self.pressure.look()
+            groups = await self.store.groups(self.scope, self.pressure.without) if self.kept else []
+            if any(group.urgency < URGENT for group in groups):
+                self._interactive_at = clock()
+                self._news.set()
+            recent = self._interactive_at is not None and clock() - self._interactive_at < INTERACTIVE_SECONDS
+            self.pressure.gate.reserved = self.kept if recent else 0
+            self.pressure.gate.changed()
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def _claim(self, running: Sequence[Batch]) -> Batch | None:
+        """The next batch, if another one may run now."""
+        normal = sum(not batch.interactive for batch in running)
+        only_interactive = normal >= 2
+        if only_interactive and (not self.kept or len(running) > normal or self._interactive_at is None):
+            return None
+        clock = asyncio.get_running_loop().time
+        wanted: Wish | None = None
+
+        def choose(groups: list[Group]) -> Wish | None:
+            nonlocal wanted
+            self._order.forget(groups)
+            there = [group for group in groups if self.pressure.takes(group)]
+            if any(group.urgency < URGENT for group in there):
+                self._interactive_at = clock()
+            if only_interactive:
+                there = [group for group in there if group.urgency < URGENT]
+            wanted = self._wish(self._order.choose(there, clock()))
+            return wanted
+
+        batch = await self.store.claim(self.scope, self.pressure.without, choose, self._describe)
+        if batch is not None and wanted is not None:
+            self._order.took(wanted.group, clock())
+            # In the order of turns: from the one after the last, round to it.
+            self._after = max(
+                {item.board_id for item in batch.items}, key=lambda board: (board <= self._after, board)
+            )
         return batch
+
+    def _wish(self, choice: Choice | None) -> Wish | None:
+        if choice is None:
+            return None
+        size = self.kept if self.kept and choice.group.urgency < URGENT else self.size
+        return Wish(
+            choice.group,
+            size,
+            aged=(size + 1) // 2 if choice.aged else 0,
+            patience=self._order.patience(choice.group),
+            after=self._after,
+            limited=self.pressure.limited,
+        )
 
     def _describe(self, recipe: str, model: str | None) -> dict[str, Any]:
         known = self.recipes[recipe]
@@ -148,8 +226,8 @@ class Drain:
 
     def _check(self) -> None:
         self.lease.check()
-        if self._stop_because:
-            raise BackendUnavailable(self._stop_because)
+        if self.pressure.stop_because:
+            raise BackendUnavailable(self.pressure.stop_because)
 
     async def _wait_for_later(self) -> bool:
         """Wait for retries that are due later. False when nothing is left."""
@@ -171,16 +249,26 @@ class Drain:
     async def run_batch(self, batch: Batch) -> Tally:
         """Ask, check, write: one batch from claimed to settled."""
         recipe = self.recipes[batch.recipe]
+        began = asyncio.get_running_loop().time()
         reasons = await self.store.reasons(batch.items)
-        self._returns |= {item.id: 0 for item in batch.items} | await self.store.returns(batch.items)
         batch, passages, simulated = await self._material(batch, recipe)
-        rendered, replies = await self._ask_all(batch, recipe, passages, reasons)
+        asker = Asker(self.backend, self.endpoint, self.stages.render, self.pressure, self.deadline)
+        rendered, replies = await asker.ask_all(batch, recipe, passages, reasons)
+        self._order.ended(asyncio.get_running_loop().time() - began)
         replies = [
             replace(reply, simulated=True)
             if isinstance(reply, ModelAnswer) and item.id in simulated
             else reply
             for item, reply in zip(batch.items, replies, strict=True)
         ]
+        return await self.finish(batch, rendered, replies)
+
+    async def finish(
+        self, batch: Batch, rendered: Sequence[Rendered | None], replies: Sequence[Reply]
+    ) -> Tally:
+        """Check and write what was asked; give back what was not."""
+        recipe = self.recipes[batch.recipe]
+        returns = {item.id: 0 for item in batch.items} | await self.store.returns(batch.items)
         rows = [
             AnswerRow(item.id, item.question, reply, prompt.passages)
             for item, prompt, reply in zip(batch.items, rendered, replies, strict=True)
@@ -189,11 +277,15 @@ class Drain:
         checked = await self.stages.validate(recipe, rows) if rows else BatchVerdict({})
         if recipe.header.splits:
             checked = await self._checked_splits(checked)
+        reporter = Reporter(self.recipes, self.settings, returns, self.backend.name == "extractive")
         reports = [
-            self._report(recipe, item, prompt, reply, checked.verdicts.get(item.id))
+            reporter.report(recipe, item, prompt, reply, checked.verdicts.get(item.id))
             for item, prompt, reply in zip(batch.items, rendered, replies, strict=True)
             if prompt is not None and reply is not None
         ]
+        if any(isinstance(reply, ModelAnswer) for reply in replies):
+            self._put_off.clear()
+        self._put_off += [report.item.id for report in reports if report.next.outcome == "returned"]
         tally = await self.store.settle(
             batch,
             reports,
@@ -205,10 +297,6 @@ class Drain:
         unsent = [item.id for item, reply in zip(batch.items, replies, strict=True) if reply is None]
         if unsent:
             await self.store.give_back(unsent)
-        self._put_off += [report.item.id for report in reports if report.next.outcome == "returned"]
-        if self._stop_because and self._put_off:
-            await self.store.undelay(self._put_off)
-            self._put_off = []
         return tally
 
     async def _checked_splits(self, checked: BatchVerdict) -> BatchVerdict:
@@ -245,196 +333,3 @@ class Drain:
             lambda connection: self.stages.recall(connection, batch.items, recipe.header.passages)
         )
         return batch, found, frozenset()
-
-    async def _ask_all(
-        self,
-        batch: Batch,
-        recipe: Recipe,
-        passages: Sequence[Sequence[Passage]],
-        reasons: Mapping[int, str],
-    ) -> tuple[list[Rendered | None], list[ModelAnswer | ModelCallError | None]]:
-        """Render and ask, within the endpoint's slots. None: not sent, because the drain is stopping.
-
-        A worker per slot, not a task per item. It keeps its slot until the batch has nothing left to send: so the
-        batch before it ends first, and is checked while this one asks.
-        """
-        items = batch.items
-        rendered: list[Rendered | None] = [None] * len(items)
-        replies: list[ModelAnswer | ModelCallError | None] = [None] * len(items)
-        numbers = iter(range(len(items)))
-
-        async def work() -> None:
-            async with self._slots:
-                for number in numbers:
-                    if not await self._may_send():
-                        return
-                    item = items[number]
-                    prompt = self.stages.render(recipe, item, passages[number], reasons.get(item.id))
-                    rendered[number] = prompt
-                    replies[number] = await self._ask(batch, item, recipe, prompt)
-
-        workers = [asyncio.ensure_future(work()) for _ in range(min(self.endpoint.slots, len(items)))]
-        try:
-            await asyncio.gather(*workers)
-        finally:
-            for worker in workers:
-                worker.cancel()
-        return rendered, replies
-
-    async def _may_send(self) -> bool:
-        """Wait while the server wants to be left alone. False when the drain is stopping."""
-        clock = asyncio.get_running_loop().time
-        while not (self._stop_because or self.lease.lost.is_set()):
-            if (wait := self._not_before - clock()) <= 0:
-                return True
-            if self.deadline is not None and self._not_before >= self.deadline:
-                return False
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.lease.lost.wait(), min(wait, self.settings.heartbeat))
-        return False
-
-    async def _ask(
-        self, batch: Batch, item: ClaimedItem, recipe: Recipe, rendered: Rendered
-    ) -> ModelAnswer | ModelCallError:
-        """One call, within its deadline."""
-        loop = asyncio.get_running_loop()
-        started = loop.time()
-        deadline = started + self.endpoint.call_timeout
-        if self.deadline is not None:
-            deadline = min(deadline, self.deadline)
-        request = ModelRequest(
-            item_id=item.id,
-            model=batch.model,
-            system=rendered.system,
-            prompt=rendered.prompt,
-            question=item.question,
-            passages=rendered.passages,
-            rolls_up=recipe.name == ROLLUP,
-            schema=recipe.header.answer_schema,
-            max_tokens=recipe.header.max_tokens,
-            temperature=recipe.header.temperature,
-            context_tokens=self.endpoint.context_tokens,
-        )
-        try:
-            answer = await self.backend.answer(request, deadline)
-        except ModelCallError as error:
-            self._count_failure(error, started)
-            return error
-        self._failures = 0
-        self._put_off.clear()
-        return answer
-
-    def _count_failure(self, error: ModelCallError, started: float) -> None:
-        if error.error_type.charged:
-            self._failures = 0  # the server answered; this item is the trouble
-            return
-        wait = error.retry_after or 0.0
-        if wait > self.settings.retry_delay_cap:
-            self._stop_because = (
-                f"{self.endpoint.backend} at {self.endpoint.url} wants to be asked again only in {_span(wait)}: "
-                f"{error} Nothing accepted is lost and no attempt was charged: run the same command again then."
-            )
-            return
-        self._not_before = max(self._not_before, asyncio.get_running_loop().time() + wait)
-        if started < self._failed_at:
-            return  # in flight together with one already counted: the same incident
-        self._failures += 1
-        self._failed_at = asyncio.get_running_loop().time()
-        if self._failures >= self.settings.breaker_failures:
-            self._stop_because = (
-                f"{self.endpoint.backend} at {self.endpoint.url} failed {self._failures} times in a row; the last "
-                f"time: {error}. Nothing accepted is lost and no attempt was charged: see that the server answers, "
-                f"then run the same command again."
-            )
-
-    def _report(
-        self,
-        recipe: Recipe,
-        item: ClaimedItem,
-        rendered: Rendered,
-        reply: ModelAnswer | ModelCallError,
-        verdict: Verdict | None,
-    ) -> Report:
-        if isinstance(reply, ModelCallError):
-            report = Report(
-                item,
-                rendered.prompt_hash,
-                self._after(reply.error_type, recipe, item, reply.retry_after),
-                reply.partial,
-                reply.error_type,
-                str(reply),
-            )
-        elif verdict is None:
-            # The checks gave no verdict for this row: an answer that was not checked is not a pass.
-            error_type = ErrorType.CHECK_CRASHED
-            report = Report(
-                item,
-                rendered.prompt_hash,
-                self._after(error_type, recipe, item),
-                reply,
-                error_type,
-                "The checks said nothing about this answer.",
-            )
-        elif verdict.passed:
-            then = policy.after_success(recipe)
-            asks_person = then.outcome == "deferred"
-            report = Report(
-                item,
-                rendered.prompt_hash,
-                then,
-                reply,
-                ErrorType.HUMAN_ONLY if asks_person else None,
-                f"The recipe {recipe.name} always asks a person; the answer passed every check."
-                if asks_person
-                else None,
-                _repairs(verdict),
-                text=verdict.text,
-                data=verdict.data,
-                citations=verdict.citations,
-            )
-        else:
-            error_type = verdict.failures[0].error_type
-            report = Report(
-                item,
-                rendered.prompt_hash,
-                self._after(error_type, recipe, item),
-                reply,
-                error_type,
-                "; ".join(failure.message for failure in verdict.failures),
-                [failure.as_json() for failure in verdict.failures] + _repairs(verdict),
-                text=verdict.text,
-                data=verdict.data,
-                citations=verdict.citations,
-            )
-        return report
-
-    def _after(
-        self, error_type: ErrorType, recipe: Recipe, item: ClaimedItem, retry_after: float | None = None
-    ) -> policy.Next:
-        then = policy.after_failure(
-            error_type,
-            recipe,
-            self.settings,
-            attempts=item.attempts,
-            returns=self._returns.get(item.id, 0),
-            retry_after=retry_after,
-            deterministic=self.backend.name == "extractive",
-        )
-        if then.next_recipe is not None and then.next_recipe not in self.recipes:
-            raise PenstockError(
-                f"The recipe {recipe.name} falls back to {then.next_recipe!r}, which does not exist. "
-                f"Write that recipe, or correct `fallback` in {recipe.path}."
-            )
-        return then
-
-
-def _repairs(verdict: Verdict) -> list[dict[str, Any]]:
-    """What was put right before the checks, beside them: no failure, so it has no error type."""
-    return [
-        {"layer": "shape", "check": "repaired", "error_type": None, "message": repair}
-        for repair in verdict.repairs
-    ]
-
-
-def _span(seconds: float) -> str:
-    return f"{seconds / 3600:.1f} hours" if seconds >= 5400 else f"{seconds / 60:.0f} minutes"

@@ -7,7 +7,7 @@ transactions are serialised by a lock, since two batches of a drain overlap.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ import psycopg
 from models.recipe import ROLLUP, Recipe
 from sql.deadlocks import again_after_deadlock
 from sql.statements import statement
+from tasks.execute.order import URGENT, Group
 from tasks.execute.work import Batch, ClaimedItem, Report, Tally
 
 OnSplit = Callable[[psycopg.AsyncConnection, int, dict[str, Any] | None], Awaitable[int]]
@@ -38,6 +39,22 @@ class Scope:
         }
 
 
+PER_BOARD = 4
+"""Items of one board that a batch takes at least where there are so many: they share the beginning of their prompts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a drain wants to claim."""
+
+    group: Group
+    size: int
+    aged: int = 0  # of these, the group's oldest that have waited for `patience` seconds
+    patience: float = 0.0
+    after: int = -1  # the board that was served last
+    limited: frozenset[int] = frozenset()  # boards with a limit of running items
+
+
 @dataclass(frozen=True, slots=True)
 class Outlook:
     now: int
@@ -52,24 +69,52 @@ class Store:
         self._token = token
         self._lock = asyncio.Lock()
 
+    async def groups(self, scope: Scope, without: Collection[int] = ()) -> list[Group]:
+        """The groups that have something to claim, on boards that are not among `without`."""
+        parameters = scope.parameters() | {"without": list(without)}
+        async with self._lock, self._connection.transaction():
+            cursor = await self._connection.execute(statement("execute.groups"), parameters)
+            return [Group(*row) for row in await cursor.fetchall()]
+
     async def claim(
         self,
         scope: Scope,
-        size: int,
-        last: tuple[str | None, str | None],
+        without: frozenset[int],
+        choose: Callable[[list[Group]], Wish | None],
         describe: Callable[..., dict[str, Any]],
     ) -> Batch | None:
-        """Claim up to `size` items of one group and open a batch for them, in one transaction.
+        """Look at the groups, claim a batch of the one that `choose` wants, and open it: in one transaction.
 
-        `describe(recipe, model)` gives the batch's row (endpoint, model's name, recipe's hash and text).
+        `without`: boards that nothing is taken of. `describe(recipe, model)` gives the batch's row (endpoint, model's
+        name, recipe's hash and text).
         """
-        parameters = scope.parameters() | {
-            "size": size,
-            "token": self._token,
-            "last_recipe": last[0],
-            "last_model": last[1],
-        }
         async with self._lock, self._connection.transaction():
+            look = scope.parameters() | {"without": list(without)}
+            cursor = await self._connection.execute(statement("execute.groups"), look)
+            wish = choose([Group(*row) for row in await cursor.fetchall()])
+            if wish is None:
+                return None
+            room: dict[int, int] = {}
+            if wish.limited:
+                limited = await self._connection.execute(
+                    statement("execute.limited"), {"limited": list(wish.limited)}
+                )
+                room = {board: max(wip - running, 0) for board, wip, running in await limited.fetchall()}
+            parameters = scope.parameters() | {
+                "group_backend": wish.group.backend,
+                "recipe": wish.group.recipe,
+                "model": wish.group.model,
+                "urgency": wish.group.urgency,
+                "size": wish.size,
+                "aged": wish.aged,
+                "patience": wish.patience,
+                "spread": max(1, wish.size // PER_BOARD),
+                "after": wish.after,
+                "without": [*without, *(board for board, left in room.items() if not left)],
+                "limited": list(room),
+                "room": list(room.values()),
+                "token": self._token,
+            }
             rows = await (await self._connection.execute(statement("execute.claim"), parameters)).fetchall()
             if not rows:
                 return None
@@ -78,7 +123,13 @@ class Store:
             await self._connection.execute(statement("execute.keep_recipe"), row)
             opened = await (await self._connection.execute(statement("execute.open_batch"), row)).fetchone()
             assert opened is not None
-            return Batch(int(opened[0]), items[0].recipe, str(row["model"]), items)
+            return Batch(
+                int(opened[0]), items[0].recipe, str(row["model"]), items, wish.group.urgency < URGENT
+            )
+
+    async def hurry(self, lead: float) -> None:
+        """Items whose deadline is less than `lead` seconds away go first from now on."""
+        await self._run("execute.hurry", {"lead": lead})
 
     async def reasons(self, items: Sequence[ClaimedItem]) -> dict[int, str]:
         """Why the last try of each was not accepted, in words for the next prompt."""

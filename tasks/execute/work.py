@@ -46,6 +46,7 @@ class Batch:
     recipe: str
     model: str
     items: tuple[ClaimedItem, ...]
+    interactive: bool = False  # a person waits for it
 
 
 @dataclass(slots=True)
