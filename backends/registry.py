@@ -38,11 +38,12 @@ BUILT: Mapping[str, tuple[str, str]] = {
 }
 """Where each kind is; a module is imported when an endpoint of its kind is there."""
 
-_START: dict[str, str] = {
+START: dict[str, str] = {
     BackendName.OLLAMA: "Start it with `ollama serve`",
     BackendName.OPENAI: "Start the server (vLLM: `vllm serve MODEL`)",
     BackendName.MLX: "Start the server (`mlx_lm.server --model MODEL`)",
 }
+"""How a server of a kind is started, where that is one command."""
 
 
 def make(endpoint: Endpoint) -> Backend:
@@ -163,7 +164,7 @@ async def choices(
         endpoint = extractive_endpoint()
         probe = await _probe(endpoint, DECLARED_SECONDS)
         return [(endpoint, replace(probe, detail=f"{probe.detail} (no model server: {tried})"))]
-    start = f"{_START[wanted]}, or declare" if wanted in _START else "Declare"
+    start = f"{START[wanted]}, or declare" if wanted in START else "Declare"
     raise BackendUnavailable(
         f"No {wanted} server can be used: {tried}. {start} it under [[endpoints]] in penstock.toml, or use "
         'backend = "auto".'

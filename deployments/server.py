@@ -103,7 +103,7 @@ def orchestrator(settings: Settings, database: Database) -> Iterator[Orchestrato
             started_here=False,
         )
         with _client_settings(own):
-            _check_access(own, time.monotonic() + 30)
+            check_access(own, time.monotonic() + 30)
             yield own
         return
     with PrefectServer(settings, database) as server, _client_settings(server.reached):
@@ -270,7 +270,7 @@ class PrefectServer:
                         "End that process and run this again."
                     )
                 time.sleep(0.05)
-        _check_access(reached, deadline)
+        check_access(reached, deadline)
 
     def _stop(self) -> None:
         process = living(read_note(self._note))
@@ -308,7 +308,7 @@ def _client_settings(reached: Orchestrator) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _check_access(reached: Orchestrator, deadline: float) -> None:
+def check_access(reached: Orchestrator, deadline: float) -> None:
     """One authenticated call: the password is right and the server new enough."""
     user, _, password = (reached.auth or "").partition(":")
     auth = httpx.BasicAuth(user, password) if reached.auth is not None else None

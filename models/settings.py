@@ -29,7 +29,7 @@ from models.enums import BackendName
 from models.errors import SettingsError
 from models.plugins import backend_names, is_backend
 
-__all__ = ["DEFAULT_URLS", "NOT_SETTINGS", "Endpoint", "Settings", "default_home", "settings"]
+__all__ = ["DEFAULT_URLS", "NOT_SETTINGS", "Endpoint", "Settings", "config_file", "default_home", "settings"]
 
 DEFAULT_URLS: dict[str, str] = {
     BackendName.OLLAMA: "http://127.0.0.1:11434",
@@ -223,7 +223,7 @@ class Settings(BaseSettings):
         return (
             init_settings,
             env_settings,
-            TomlConfigSettingsSource(settings_cls, toml_file=_config_file()),
+            TomlConfigSettingsSource(settings_cls, toml_file=config_file()),
         )
 
     def with_backend(self, backend: str) -> Settings:
@@ -260,7 +260,8 @@ class Settings(BaseSettings):
         return max(1, sum(endpoint.backend == backend for endpoint in self.endpoints))
 
 
-def _config_file() -> Path | None:
+def config_file() -> Path | None:
+    """The penstock.toml that is read; None where there is none. Raises SettingsError for a given one that is no file."""
     if given := os.environ.get("PENSTOCK_CONFIG"):
         if not Path(given).is_file():
             raise SettingsError(
@@ -288,7 +289,7 @@ def _check_variables() -> None:
 @cache
 def settings() -> Settings:
     """The process's settings, read once. Raises SettingsError with every wrong value named."""
-    file = _config_file()
+    file = config_file()
     _check_variables()
     try:
         return Settings()
