@@ -132,6 +132,7 @@ class Lease(SQLModel, table=True):
     model: str | None = _text(nullable=True)
     device: str | None = _text(nullable=True)
     want: int = _number(sa.SmallInteger, default=0)
+    weight: int = _number(sa.SmallInteger, default=1)
     seated_at: datetime | None = _when(nullable=True)
     idle_at: datetime = _when(now=True)
     acquired_at: datetime = _when(now=True)
@@ -220,6 +221,7 @@ class Spend(SQLModel, table=True):
     requests: int = _number(sa.Integer, default=0)
     tokens: int = _number(sa.BigInteger, default=0)
     usd: float = _number(sa.Double, default=0)
+    unpriced: int = _number(sa.Integer, default=0)
     warned: list[str] = Field(
         default_factory=list,
         sa_column=sa.Column(ARRAY(sa.Text), nullable=False, server_default=sa.text("'{}'")),
@@ -275,7 +277,15 @@ class Item(SQLModel, table=True):
             "run_after",
             postgresql_where=sa.text("ready"),
         ),
-        sa.Index("item_board_waiting", "board_id", "run_after", postgresql_where=sa.text("ready")),
+        sa.Index(
+            "item_board_waiting",
+            "board_id",
+            sa.text("coalesce(backend, '')"),
+            "recipe",
+            sa.text("coalesce(model, '')"),
+            "run_after",
+            postgresql_where=sa.text("ready"),
+        ),
         sa.Index(
             "item_deadline",
             "deadline",

@@ -54,6 +54,7 @@ create table lease (
   model        text,
   device       text,                          -- whose seats it uses; null: the endpoint has a device of its own
   want         smallint not null default 0,   -- seats of the device that it could use now
+  weight       smallint not null default 1,   -- seats that one of its requests takes
   seated_at    timestamptz,                   -- since when it has seats; null: since `idle_at` it has none
   idle_at      timestamptz not null default now(),
   acquired_at  timestamptz not null default now(),
@@ -136,6 +137,7 @@ create table spend (
   requests     integer not null default 0,
   tokens       bigint not null default 0,
   usd          double precision not null default 0,
+  unpriced     integer not null default 0,    -- of requests, those whose cost is not known: not in usd
   warned       text[] not null default '{}',  -- limits of which 80 % were used up, and that was said
   primary key (account, day)
 ) with (fillfactor = 50);
@@ -192,7 +194,8 @@ create table item (
 create index item_ready on item (coalesce(backend, ''), recipe, coalesce(model, ''), urgency, board_id,
                                  coalesce(parent_id, 0), length desc, id) where ready;
 create index item_waiting on item (coalesce(backend, ''), recipe, coalesce(model, ''), run_after) where ready;
-create index item_board_waiting on item (board_id, run_after) where ready;
+create index item_board_waiting on item (board_id, coalesce(backend, ''), recipe, coalesce(model, ''), run_after)
+  where ready;
 create index item_deadline on item (deadline) where deadline is not null and not hurried and status < 2;
 create index item_ready_order on item (priority, id) where ready;
 create index item_parent on item (parent_id, id); -- backwards it finds an open child at once: drains go by id
