@@ -142,7 +142,7 @@ def _room(limit: Limit, most: int) -> int:
     """How many requests fit, up to `most`."""
     if limit.fits(most):
         return most
-    room = min(max(int((limit.limit - limit.used) / limit.each), 0), most)
+    room = int(min(max((limit.limit - limit.used) / limit.each, 0), most))  # each may be next to nothing
     while room and not limit.fits(room):  # floats
         room -= 1
     return room

@@ -12,7 +12,7 @@ from typing import Any
 import hypothesis.strategies as st
 import psycopg
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 
 from models.calls import ModelAnswer, ModelCallError
 from models.endpoint import Budget, Price
@@ -390,6 +390,7 @@ async def a_schedule(connections: list[psycopg.AsyncConnection], budget: Budget,
     st.integers(1, 400),
     st.one_of(st.none(), st.floats(0, 70)),
 )
+@example({"usd_per_day": 1}, [0, 0, 0, 0, 2, 0, 0, 0], 1, 1, 5e-324)
 def test_as_many_as_fit_and_not_one_more(
     limits_: dict[str, Any], numbers: list[int], requests: int, tokens: int, usd: float | None
 ) -> None:
