@@ -12,9 +12,11 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from backends import replies
+from backends.anthropic_batches import AnthropicBatches
 from backends.failures import Words
 from backends.served import Heard, Served, dict_or_nothing, dicts, text_or_nothing
 from models.calls import ModelCallError, ModelInfo, ModelRequest, Probe
+from models.endpoint import Endpoint
 from models.enums import ErrorType
 
 _DATED = re.compile(r"-(?:latest|0|20\d{6})$")
@@ -40,6 +42,10 @@ class AnthropicBackend(Served):
         "invalid_request_error": ErrorType.MALFORMED,
         "api_error": ErrorType.SERVER_ERROR,
     }
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        super().__init__(endpoint)
+        self.batches = AnthropicBatches(self, self._http)
 
     def _path(self, request: ModelRequest) -> str:
         return "/v1/messages"

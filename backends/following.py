@@ -20,12 +20,11 @@ AFTER_END_SECONDS = 1.0
 """How long a server may take to end a body whose answer is complete; then the answer counts all the same."""
 
 
-def check_size(size: int, url: str) -> None:
-    """Raises ModelCallError(MALFORMED) for more than BODY_LIMIT."""
-    if size > BODY_LIMIT:
-        raise ModelCallError(
-            ErrorType.MALFORMED, f"{url} sent more than {BODY_LIMIT >> 20} MiB for one answer."
-        )
+def check_size(size: int, url: str, limit: int | None = None) -> None:
+    """Raises ModelCallError(MALFORMED) for more than `limit`, which is BODY_LIMIT where none is given."""
+    limit = BODY_LIMIT if limit is None else limit
+    if size > limit:
+        raise ModelCallError(ErrorType.MALFORMED, f"{url} sent more than {limit >> 20} MiB for one answer.")
 
 
 class Reading(Protocol):

@@ -15,9 +15,11 @@ from urllib.parse import quote
 
 from backends import replies
 from backends.failures import Words
+from backends.gemini_batches import GeminiBatches
 from backends.served import Heard, Served, dict_or_nothing, dicts, text_or_nothing
 from backends.transport import Reply
-from models.calls import Image, ModelCallError, ModelInfo, ModelRequest, Probe
+from models.calls import Image, ModelAnswer, ModelCallError, ModelInfo, ModelRequest, Probe
+from models.endpoint import Endpoint
 from models.enums import ErrorType
 
 MOST_BYTES = 20 * 1024 * 1024
@@ -59,6 +61,10 @@ class GeminiBackend(Served):
         "internal": ErrorType.SERVER_ERROR,
     }
 
+    def __init__(self, endpoint: Endpoint) -> None:
+        super().__init__(endpoint)
+        self.batches = GeminiBatches(self, self._http)
+
     # --- asking ---------------------------------------------------------------------------------------------
 
     def _path(self, request: ModelRequest) -> str:
@@ -94,12 +100,11 @@ class GeminiBackend(Served):
                 f"The request has some {size >> 20} MiB with its pictures; {self.url} takes {MOST_BYTES >> 20}. "
                 "Make them smaller.",
             )
-        reply = await super()._ask(request, deadline, heard)
+        return await super()._ask(request, deadline, heard)
+
+    def _check_heard(self, request: ModelRequest, heard: Heard, answer: ModelAnswer) -> None:
         if heard.finish == "NO_IMAGE":
-            raise ModelCallError(
-                ErrorType.EMPTY, f"{request.model} drew no picture.", partial=heard.answer(reply)
-            )
-        return reply
+            raise ModelCallError(ErrorType.EMPTY, f"{request.model} drew no picture.", partial=answer)
 
     # --- reading --------------------------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 
 from backends import replies
 from backends.failures import Words, error_text
+from backends.openai_batches import OpenAIBatches
 from backends.served import Heard, Served, dict_or_nothing, dicts, text_or_nothing
 from backends.transport import Reply
 from models.calls import ModelAnswer, ModelCallError, ModelInfo, ModelRequest, Probe
@@ -61,6 +62,7 @@ class OpenAIBackend(Served):
     def __init__(self, endpoint: Endpoint) -> None:
         super().__init__(endpoint)
         self._dialect = _Dialect()
+        self.batches = OpenAIBatches(self, self._http)
         self._aliases: set[tuple[str, str]] = set()  # (asked, returned) names found to be one model
 
     # --- asking ---------------------------------------------------------------------------------------------

@@ -130,7 +130,30 @@ class Served(ABC):
             if error.partial is None and heard.text:
                 error.partial = heard.answer(None, clock() - started)
             raise
-        answer = heard.answer(reply)
+        return await self._judged(request, heard, heard.answer(reply), least, deadline)
+
+    def question(self, request: ModelRequest) -> dict[str, Any]:
+        """What is asked, without what is said of the stream: as a batch has it."""
+        payload = self._payload(request)
+        for name in ("stream", "stream_options"):
+            payload.pop(name, None)
+        return payload
+
+    async def judged(
+        self, request: ModelRequest, page: dict[str, Any], deadline: float, *, simulated: bool
+    ) -> ModelAnswer:
+        """A whole reply that did not come over a call (of a batch, that is), judged like any other. Raises likewise."""
+        heard = Heard(simulated=simulated)
+        self.hear(page, heard)
+        if not heard.understood:
+            raise ModelCallError(ErrorType.SERVER_ERROR, f"{self.url} has nothing of an answer in its batch.")
+        least = replies.least_tokens(request.system) + replies.least_tokens(request.prompt)
+        return await self._judged(request, heard, heard.answer(None), least, deadline)
+
+    async def _judged(
+        self, request: ModelRequest, heard: Heard, answer: ModelAnswer, least: int, deadline: float
+    ) -> ModelAnswer:
+        self._check_heard(request, heard, answer)
         if heard.refusal:
             raise ModelCallError(
                 ErrorType.REFUSED,
@@ -151,6 +174,10 @@ class Served(ABC):
                 partial=answer,
             )
         return answer
+
+    def _check_heard(self, request: ModelRequest, heard: Heard, answer: ModelAnswer) -> None:
+        """What a protocol alone knows of an answer. Raises ModelCallError."""
+        return
 
     async def _ask(self, request: ModelRequest, deadline: float, heard: Heard) -> Reply:
         """Ask and hear the whole reply. Raises ModelCallError.

@@ -12,8 +12,10 @@ Each check is a coroutine function of a `Case` and raises AssertionError with a 
         finally:
             await backend.close()
 
-They need a server that answers the question of `request()`. HANG_CHECKS are for a server that can be told not to answer
-(`Case.hang`), and for a backend that stops it by leaving (`Case.left`). Nothing here imports pytest.
+They need a server that answers the question of `request()`. BATCH_CHECKS are for a backend with `batches`
+(models.calls.HasBatches), on a server whose batches take a moment at least and end by themselves. HANG_CHECKS are for a
+server that can be told not to answer (`Case.hang`), and for a backend that stops it by leaving (`Case.left`). Nothing
+here imports pytest.
 """
 
 from __future__ import annotations
@@ -21,14 +23,27 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 
-from models.calls import Backend, ModelCallError, ModelRequest, Passage, Probe
+from models.calls import (
+    Backend,
+    Batches,
+    BatchState,
+    BatchStatus,
+    HasBatches,
+    ModelAnswer,
+    ModelCallError,
+    ModelRequest,
+    Passage,
+    Probe,
+)
 from models.enums import ErrorType
 
 __all__ = [
+    "BATCH_CHECKS",
     "CHECKS",
     "EXPECTED",
     "HANG_CHECKS",
@@ -254,3 +269,119 @@ async def cancelling_stops_it(case: Case) -> None:
 
 
 HANG_CHECKS: tuple[Check, ...] = (the_deadline_is_kept_and_the_server_is_left, cancelling_stops_it)
+
+
+# --- checks of a batch API ----------------------------------------------------------------------------------
+
+
+def _batches(case: Case) -> Batches:
+    assert isinstance(case.backend, HasBatches), "it has no batches"
+    assert isinstance(case.backend.batches, Batches), "its batches lack a method"
+    return case.backend.batches
+
+
+def _members(case: Case, count: int = 4) -> list[ModelRequest]:
+    return [case.request(item_id=n, system=f"item {n}", schema=SCHEMA) for n in range(1, count + 1)]
+
+
+async def _final(batches: Batches, id: str, seconds: float = 20) -> BatchState:
+    give_up = _in(seconds)
+    while (state := await batches.poll(id, give_up)).status is BatchStatus.RUNNING:
+        assert _in(0) < give_up, f"within {seconds:g} s the batch did not end"
+        await asyncio.sleep(0.02)
+    return state
+
+
+async def a_batch_is_answered(case: Case) -> None:
+    batches, members = _batches(case), _members(case)
+    await batches.rehearse(members[0], _in(20))
+    id = await batches.submit(members, _in(20), label="check-1")
+    state = await _final(batches, id)
+    assert state.status is BatchStatus.ENDED, f"it is {state.status}: {state.detail}"
+    assert (state.total, state.done) == (len(members), len(members)), (
+        f"{state.done} of {state.total} are done"
+    )
+    results = await batches.results(id, members, _in(20), label="check-1")
+    assert [item for item, _ in results] == [each.item_id for each in members], (
+        "not each request once, in order"
+    )
+    for item, answer in results:
+        assert isinstance(answer, ModelAnswer), f"item {item} failed: {answer}"
+        assert not case.exact or EXPECTED in answer.text, f"the answer is {answer.text!r}"
+
+
+async def answers_of_another_label_are_not_taken(case: Case) -> None:
+    batches, members = _batches(case), _members(case, 2)
+    id = await batches.submit(members, _in(20), label="check-2")
+    await _final(batches, id)
+    for item, answer in await batches.results(id, members, _in(20), label="check-3"):
+        assert isinstance(answer, ModelCallError), f"item {item} has the answer of another batch"
+        assert answer.error_type is ErrorType.SERVER_ERROR, f"it is a {answer.error_type}"
+
+
+async def a_batch_is_found_by_its_label(case: Case) -> None:
+    batches, members, since = _batches(case), _members(case, 3), datetime.now(UTC)
+    await _final(batches, await batches.submit(members[:2], _in(20), label="check-4"))
+    id = await batches.submit(members, _in(20), label="check-5")
+    assert await batches.find("check-5", _in(20), size=3, since=since) == id, "while it runs, it is not found"
+    await _final(batches, id)
+    assert await batches.find("check-5", _in(20), size=3, since=since) == id, "after its end, it is not found"
+    assert await batches.find("check-6", _in(20), size=3, since=since) is None, "another is taken for it"
+
+
+async def a_batch_that_is_cancelled_ends(case: Case) -> None:
+    batches, members = _batches(case), _members(case, 2)
+    id = await batches.submit(members, _in(20), label="check-7")
+    await batches.cancel(id, _in(20))
+    state = await _final(batches, id)
+    assert state.status is BatchStatus.CANCELLED, f"it is {state.status}"
+    for _, answer in await batches.results(id, members, _in(20), label="check-7"):
+        assert isinstance(answer, ModelCallError), "it was answered all the same"
+        assert not answer.error_type.charged, f"its item is charged for a {answer.error_type}"
+
+
+async def a_batch_that_is_not_there_has_failed(case: Case) -> None:
+    state = await _batches(case).poll("no such batch/..", _in(20))
+    assert state.status is BatchStatus.FAILED, f"it is {state.status}"
+    assert state.detail, "it does not say why"
+
+
+async def a_batch_refuses_what_can_not_be_sent(case: Case) -> None:
+    batches = _batches(case)
+    assert batches.weigh(case.request()) > 100, "a request weighs next to nothing"
+    for changes in ({"prompt": "many words " * 5000}, {"prompt": "x" * (batches.most_bytes + 1)}):
+        kind = None
+        try:
+            batches.weigh(case.request(**changes))
+        except ModelCallError as error:
+            kind = error.error_type
+        assert kind is ErrorType.CONTEXT_TOO_LONG, f"a request that is too long is refused as {kind}"
+
+
+async def a_batch_keeps_its_deadline(case: Case) -> None:
+    batches, members = _batches(case), _members(case, 1)
+    calls: tuple[Callable[[], Awaitable[Any]], ...] = (
+        lambda: batches.submit(members, _in(-1), label="check-8"),
+        lambda: batches.poll("x", _in(-1)),
+        lambda: batches.results("x", members, _in(-1), label="check-8"),
+        lambda: batches.find("check-8", _in(-1), size=1, since=datetime.now(UTC)),
+        lambda: batches.cancel("x", _in(-1)),
+    )
+    for call in calls:
+        kind = None
+        try:
+            await call()
+        except ModelCallError as error:
+            kind = error.error_type
+        assert kind is ErrorType.TIMEOUT, f"with a deadline that has passed it ends with {kind}"
+
+
+BATCH_CHECKS: tuple[Check, ...] = (
+    a_batch_is_answered,
+    answers_of_another_label_are_not_taken,
+    a_batch_is_found_by_its_label,
+    a_batch_that_is_cancelled_ends,
+    a_batch_that_is_not_there_has_failed,
+    a_batch_refuses_what_can_not_be_sent,
+    a_batch_keeps_its_deadline,
+)

@@ -124,9 +124,11 @@ class Transport:
         """POST JSON within a slot and read the whole reply. Any status is returned; raises as `ask`."""
         return await self._send("POST", self.url + path, encoded(payload), deadline)
 
-    async def get(self, path: str, deadline: float, *, base: str | None = None) -> Reply:
-        """GET, outside the slots: for questions about the server, not for work."""
-        return await self._send("GET", (base or self.url) + path, None, deadline, work=False)
+    async def get(
+        self, path: str, deadline: float, *, base: str | None = None, limit: int | None = None
+    ) -> Reply:
+        """GET, outside the slots: for questions about the server, not for work. `limit`: bytes of a larger reply."""
+        return await self._send("GET", (base or self.url) + path, None, deadline, work=False, limit=limit)
 
     async def question(self, path: str, payload: Any, deadline: float) -> Reply:
         """POST, outside the slots."""
@@ -182,6 +184,7 @@ class Transport:
         reading: Reading | None = None,
         headers: httpx.Headers | None = None,
         work: bool = True,
+        limit: int | None = None,
     ) -> Reply:
         if self._closed:
             raise RuntimeError(f"the backend at {self.url} was closed")
@@ -201,7 +204,7 @@ class Transport:
             watch = Watch(deadline)
             async with watch:
                 if not work:
-                    return await self._exchange(self._questions, request, watch, None)
+                    return await self._exchange(self._questions, request, watch, None, limit)
                 async with self._slots:
                     connection = self._idle.pop() if self._idle else self._connection()
                     try:
@@ -274,6 +277,7 @@ class Transport:
         request: httpx.Request,
         watch: Watch,
         reading: Reading | None,
+        limit: int | None = None,
     ) -> Reply:
         clock = asyncio.get_running_loop().time
         started = clock()
@@ -310,7 +314,7 @@ class Transport:
             size, chunk = 0, begins
             while chunk is not None:
                 size += len(chunk)
-                check_size(size, self.url)
+                check_size(size, self.url, limit)
                 if reading is not None:
                     watch.wait(TimeoutKind.STALL, self._endpoint.stall_timeout, clock())
                 chunks.append(chunk)

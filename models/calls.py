@@ -8,7 +8,10 @@ asked for, and the prompt was not cut (servers report all three, and lie in diff
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
 from typing import Any, Protocol, runtime_checkable
 
 from models.enums import ErrorType, TimeoutKind
@@ -157,3 +160,87 @@ class Loads(Protocol):
     async def unload(self, model: str, deadline: float) -> None:
         """Free its memory. What is being answered by it is answered first."""
         ...
+
+
+class BatchStatus(StrEnum):
+    """How a provider's batch is. All but the first are final."""
+
+    RUNNING = "running"
+    ENDED = "ended"  # each request has its end, good or bad
+    FAILED = "failed"  # as a whole, or it is not there any more: nothing of it was answered
+    EXPIRED = "expired"  # time was up; what was answered until then is there
+    CANCELLED = "cancelled"  # likewise
+
+
+@dataclass(frozen=True, slots=True)
+class BatchState:
+    status: BatchStatus
+    total: int = 0
+    done: int = 0  # of them, those that have an end, as far as the provider tells
+    detail: str = ""  # why it failed
+    check_in: float | None = None  # seconds, where the provider says when to ask again
+
+
+BatchReply = ModelAnswer | ModelCallError
+"""What became of one request."""
+
+
+@runtime_checkable
+class Batches(Protocol):
+    """A provider's batch API: many requests at once, answered within a day, at half the price.
+
+    All methods raise ModelCallError; deadlines are on the event loop's clock. A `label` is ours, new for each batch:
+    the provider keeps it, and each answer carries it, so that no other batch of the account is taken for it.
+    """
+
+    most_requests: int
+    most_bytes: int
+
+    def weigh(self, request: ModelRequest) -> int:
+        """Bytes that it takes of a batch. Raises CONTEXT_TOO_LONG for a request that can't be sent at all."""
+        ...
+
+    async def rehearse(self, request: ModelRequest, deadline: float) -> None:
+        """Ask a question of a few words as this request is asked, outside a batch, once for each model and schema.
+
+        What the provider does not take (a parameter, a key, a model) is known then, and not after a day.
+        """
+        ...
+
+    async def submit(self, requests: Sequence[ModelRequest], deadline: float, *, label: str) -> str:
+        """Send a batch of one model; gives its id.
+
+        After TIMEOUT, CONNECTION and SERVER_ERROR it may be there all the same.
+        """
+        ...
+
+    async def poll(self, id: str, deadline: float) -> BatchState: ...
+
+    async def results(
+        self, id: str, requests: Sequence[ModelRequest], deadline: float, *, label: str
+    ) -> list[tuple[int, BatchReply]]:
+        """What became of each request, by item id; those without an answer have an error.
+
+        Raises where the results can't be read. The requests are those that were submitted: an answer is judged by what
+        was asked.
+        """
+        ...
+
+    async def cancel(self, id: str, deadline: float) -> None: ...
+
+    async def find(
+        self, label: str, deadline: float, *, size: int, since: datetime, known: Collection[str] = ()
+    ) -> str | None:
+        """The batch of `size` requests that was submitted with this label after `since`, if there is one.
+
+        Where the provider keeps no label that can be read before the end, it is the first of that size that is none of
+        `known`: what its answers carry shows whether it was the right one.
+        """
+        ...
+
+
+@runtime_checkable
+class HasBatches(Protocol):
+    """A backend whose provider has a batch API."""
+
+    batches: Batches

@@ -23,6 +23,8 @@ PROVIDER_URLS: dict[str, str] = {
 }
 """Where a kind of backend is when its endpoint does not say. None of them is used unless it is declared."""
 
+_WITHOUT_BATCHES = frozenset(BackendName) - {BackendName.ANTHROPIC, BackendName.GEMINI, BackendName.OPENAI}
+
 Pointer = str
 """A JSON pointer (RFC 6901): /choices/0/text"""
 
@@ -199,6 +201,9 @@ class Endpoint(_Strict):
     batches: bool = Field(
         default=False, description="use the provider's batch API: half the price, an answer within a day"
     )
+    batch_items: int = Field(
+        default=1000, ge=1, le=10_000, description="items of one batch of the provider, at most"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -238,6 +243,8 @@ class Endpoint(_Strict):
 
     @model_validator(mode="after")
     def _described(self) -> Endpoint:
+        if self.batches and self.backend in _WITHOUT_BATCHES:
+            raise ValueError(f"{self.backend} has no batch API, which batches = true asks for")
         for name in (BackendName.COMMAND, BackendName.POLL):
             if (getattr(self, name) is None) is (self.backend == name):
                 wrong = "needs" if self.backend == name else "is not of the backend that has"
