@@ -139,6 +139,14 @@ class Lease(SQLModel, table=True):
     expires_at: datetime = _when()
 
 
+class Process(SQLModel, table=True):
+    """Which process does a flow run now. Owned by tasks/life.py."""
+
+    flow_run_id: str = Field(sa_column=sa.Column(sa.Text, primary_key=True))
+    holder: str = _text()
+    seen_at: datetime = _when(now=True)
+
+
 class Seat(SQLModel, table=True):
     """One request that a device takes at once. Owned by tasks/execute/seats.py."""
 

@@ -4,7 +4,8 @@
 -- name: groups
 -- The groups of ready items that a drain may take, with their most urgent item and their oldest: what tasks/execute/order.py
 -- chooses from. A loose index scan: one probe per group, however many items there are. The most urgent item is looked
--- for board by board, so that a paused board costs one probe and not one per item; with `boards`, on these alone.
+-- for board by board, so that a paused board costs one probe and not one per item. `boards`: a few boards, on which alone
+-- it is looked; `among`: many, by which what was found is filtered.
 with recursive walk as (
   (select coalesce(backend, '') as backend, recipe, coalesce(model, '') as model from item where ready
     order by coalesce(backend, ''), recipe, coalesce(model, '') limit 1)
@@ -51,12 +52,15 @@ select g.backend, g.recipe, g.model, head.urgency,
      union all
      select l.urgency, b.id from level l cross join unnest(%(boards)b::bigint[]) as b(id)
    )
-   select p.urgency from place p
+   select p.urgency
+     from place p cross join lateral (
+       select from item i
+        where i.ready and coalesce(i.backend, '') = g.backend and i.recipe = g.recipe
+          and coalesce(i.model, '') = g.model and i.urgency = p.urgency and i.board_id = p.board_id
+          and i.run_after <= now()
+        limit 1) there
     where p.board_id <> all(%(without)b::bigint[])
-      and exists (select from item i
-                   where i.ready and coalesce(i.backend, '') = g.backend and i.recipe = g.recipe
-                     and coalesce(i.model, '') = g.model and i.urgency = p.urgency and i.board_id = p.board_id
-                     and i.run_after <= now())
+      and (%(among)b::bigint[] is null or p.board_id = any(%(among)b::bigint[]))
     limit 1
  ) head
   left join lateral (
@@ -64,6 +68,7 @@ select g.backend, g.recipe, g.model, head.urgency,
      where %(boards)b::bigint[] is null
        and i.ready and coalesce(i.backend, '') = g.backend and i.recipe = g.recipe and coalesce(i.model, '') = g.model
        and i.board_id <> all(%(without)b::bigint[])
+       and (%(among)b::bigint[] is null or i.board_id = any(%(among)b::bigint[]))
      order by i.run_after limit 1)
    union all
    select min(o.run_after)
@@ -91,54 +96,36 @@ select h.id, h.wip, (select count(*) from item i where i.lease is not null and i
 -- believes to be one row the planner takes a nested loop over all ready items (30 times slower). `chosen` has the rows
 -- locked and checked.
 with recursive reach as (
-  (select i.board_id, false as wrapped from item i
-    where %(boards)b::bigint[] is null
-      and i.ready and coalesce(i.backend, '') = %(group_backend)s and i.recipe = %(recipe)s
-      and coalesce(i.model, '') = %(model)s and i.urgency = %(urgency)s and i.board_id > %(after)s
-    order by i.board_id limit 1)
+  (select %(after)s::bigint as board_id, false as wrapped where %(boards)b::bigint[] is null)
   union all
   (select n.board_id, n.wrapped
      from reach r cross join lateral (
-       (select i.board_id, r.wrapped from item i
-         where i.ready and coalesce(i.backend, '') = %(group_backend)s and i.recipe = %(recipe)s
-           and coalesce(i.model, '') = %(model)s and i.urgency = %(urgency)s and i.board_id > r.board_id
-           and (not r.wrapped or i.board_id <= %(after)s)
-         order by i.board_id limit 1)
+       (select o.board_id, r.wrapped from lateral (
+          select coalesce(i.backend, '') as backend, i.recipe, coalesce(i.model, '') as model, i.urgency, i.board_id
+            from item i
+           where i.ready and (coalesce(i.backend, ''), i.recipe, coalesce(i.model, ''), i.urgency, i.board_id)
+                             > (%(group_backend)s, %(recipe)s, %(model)s, %(urgency)s, r.board_id)
+           order by coalesce(i.backend, ''), i.recipe, coalesce(i.model, ''), i.urgency, i.board_id limit 1) o
+         where (o.backend, o.recipe, o.model, o.urgency)
+               = (%(group_backend)s, %(recipe)s, %(model)s, %(urgency)s)
+           and (not r.wrapped or o.board_id <= %(after)s))
        union all
-       (select i.board_id, true from item i
-         where not r.wrapped
-           and i.ready and coalesce(i.backend, '') = %(group_backend)s and i.recipe = %(recipe)s
-           and coalesce(i.model, '') = %(model)s and i.urgency = %(urgency)s and i.board_id <= %(after)s
-         order by i.board_id limit 1)
+       (select -1, true where not r.wrapped)
        limit 1) n)
-), first_of_all as (
-  -- nothing after the board that was served last: from the first one on
-  (select i.board_id, true as wrapped from item i
-    where %(boards)b::bigint[] is null and not exists (select from reach)
-      and i.ready and coalesce(i.backend, '') = %(group_backend)s and i.recipe = %(recipe)s
-      and coalesce(i.model, '') = %(model)s and i.urgency = %(urgency)s and i.board_id <= %(after)s
-    order by i.board_id limit 1)
-  union all
-  (select n.board_id, true
-     from first_of_all r cross join lateral (
-       select i.board_id from item i
-        where i.ready and coalesce(i.backend, '') = %(group_backend)s and i.recipe = %(recipe)s
-          and coalesce(i.model, '') = %(model)s and i.urgency = %(urgency)s
-          and i.board_id > r.board_id and i.board_id <= %(after)s
-        order by i.board_id limit 1) n)
 ), turn as materialized (
   (select board_id from (
-     select board_id from reach
-     union all
-     select board_id from first_of_all
+     select board_id from reach where board_id >= 0 and (wrapped or board_id <> %(after)s)
      union all
      select b.id from (select id from unnest(%(boards)b::bigint[]) as b(id) order by id <= %(after)s, id) b
    ) places
+   cross join lateral (
+     select from item i
+      where i.ready and coalesce(i.backend, '') = %(group_backend)s and i.recipe = %(recipe)s
+        and coalesce(i.model, '') = %(model)s and i.urgency = %(urgency)s and i.board_id = places.board_id
+        and i.run_after <= now()
+      limit 1) there
    where board_id <> all(%(without)b::bigint[])
-     and exists (select from item i
-                  where i.ready and coalesce(i.backend, '') = %(group_backend)s and i.recipe = %(recipe)s
-                    and coalesce(i.model, '') = %(model)s and i.urgency = %(urgency)s and i.board_id = places.board_id
-                    and i.run_after <= now())
+     and (%(among)b::bigint[] is null or board_id = any(%(among)b::bigint[]))
    limit %(spread)s)
 ), found as (
   select c.id, c.rank from turn t cross join lateral (
@@ -157,6 +144,7 @@ with recursive reach as (
       and i.ready and coalesce(i.backend, '') = %(group_backend)s and i.recipe = %(recipe)s
       and coalesce(i.model, '') = %(model)s and i.run_after <= now() - %(patience)s * interval '1 second'
       and i.board_id <> all(%(without)b::bigint[]) and i.board_id <> all(%(limited)b::bigint[])
+      and (%(among)b::bigint[] is null or i.board_id = any(%(among)b::bigint[]))
     order by i.run_after limit %(aged)s)
   union all
   (select o.id, 0 from unnest(%(boards)b::bigint[]) as b(id) cross join lateral (

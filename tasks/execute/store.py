@@ -38,6 +38,12 @@ class Scope:
             "boards": None if self.boards is None else list(self.boards),
         }
 
+    def places(self) -> dict[str, Any]:
+        """For the statements that look for groups and claim."""
+        few = self.boards is not None and len(self.boards) <= FEW_BOARDS
+        boards = None if self.boards is None else list(self.boards)
+        return self.parameters() | {"boards": boards if few else None, "among": None if few else boards}
+
 
 PER_BOARD = 4
 """Items of one board that a batch takes at least where there are so many: they share the beginning of their prompts."""
@@ -53,6 +59,10 @@ class Wish:
     patience: float = 0.0
     after: int = -1  # the board that was served last
     limited: frozenset[int] = frozenset()  # boards with a limit of running items
+
+
+FEW_BOARDS = 50
+"""So many boards are looked at one by one; of more, what is found among all is filtered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +81,7 @@ class Store:
 
     async def groups(self, scope: Scope, without: Collection[int] = ()) -> list[Group]:
         """The groups that have something to claim, on boards that are not among `without`."""
-        parameters = scope.parameters() | {"without": list(without)}
+        parameters = scope.places() | {"without": list(without)}
         async with self._lock, self._connection.transaction():
             cursor = await self._connection.execute(statement("execute.groups"), parameters)
             return [Group(*row) for row in await cursor.fetchall()]
@@ -89,7 +99,7 @@ class Store:
         name, recipe's hash and text).
         """
         async with self._lock, self._connection.transaction():
-            look = scope.parameters() | {"without": list(without)}
+            look = scope.places() | {"without": list(without)}
             cursor = await self._connection.execute(statement("execute.groups"), look)
             wish = choose([Group(*row) for row in await cursor.fetchall()])
             if wish is None:
@@ -100,7 +110,7 @@ class Store:
                     statement("execute.limited"), {"limited": list(wish.limited)}
                 )
                 room = {board: max(wip - running, 0) for board, wip, running in await limited.fetchall()}
-            parameters = scope.parameters() | {
+            parameters = scope.places() | {
                 "group_backend": wish.group.backend,
                 "recipe": wish.group.recipe,
                 "model": wish.group.model,

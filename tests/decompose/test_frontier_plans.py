@@ -89,22 +89,41 @@ def test_a_page_of_the_frontier_reads_as_many_entries_as_it_shows(
         assert most_rows(found) == 50
 
 
-def test_a_claim_reads_as_many_entries_as_it_takes(connection: psycopg.Connection[Any]) -> None:
-    claim = {
-        "recipes": ["task", "check"],
-        "backend": "ollama",
-        "boards": None,
-        "last_recipe": "check",
-        "last_model": None,
-        "size": 32,
-        "token": 1,
-    }
-    found = plan(connection, "execute.claim", **claim)
-    assert {"item_ready", "item_ready_order"} <= indexes(found)
+LOOK = {"recipes": ["task", "check"], "backend": "ollama", "boards": None, "among": None, "without": [3, 4]}
+CLAIM = LOOK | {
+    "group_backend": "",
+    "recipe": "task",
+    "model": "",
+    "urgency": 11,
+    "size": 32,
+    "aged": 16,
+    "patience": 900.0,
+    "spread": 8,
+    "after": 5,
+    "limited": [],
+    "room": [],
+    "token": 1,
+}
+
+
+@pytest.mark.parametrize("boards", [None, [1, 2, 11]])
+def test_a_look_at_the_groups_is_a_few_probes_for_each(
+    connection: psycopg.Connection[Any], boards: list[int] | None
+) -> None:
+    found = plan(connection, "execute.groups", **LOOK | {"boards": boards})
+    assert indexes(found) <= {"item_ready", "item_waiting", "item_board_waiting"}
+    assert not any(node["Node Type"] == "Seq Scan" for node in nodes(found))
+    assert most_rows(found) <= 32
+
+
+@pytest.mark.parametrize("boards", [None, [1, 2, 11]])
+def test_a_claim_reads_as_many_entries_as_it_takes(
+    connection: psycopg.Connection[Any], boards: list[int] | None
+) -> None:
+    found = plan(connection, "execute.claim", **CLAIM | {"boards": boards})
+    assert "item_ready" in indexes(found)
     assert not any(
         node["Node Type"] == "Seq Scan" and node["Relation Name"] in ("item", "item_source")
         for node in nodes(found)
     )
-    chosen = next(node for node in nodes(found) if node.get("Subplan Name") == "CTE chosen")
-    assert not any(node["Node Type"] == "Sort" for node in nodes(chosen))
-    assert most_rows(found) <= 32
+    assert most_rows(found) <= 2 * 32 * 8, "twice the size, of each of the boards that are served in turn"

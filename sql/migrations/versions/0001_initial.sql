@@ -61,6 +61,14 @@ create table lease (
   expires_at   timestamptz not null
 ) with (fillfactor = 50);
 
+-- Which process does a flow run, from its start to its end: so that a run whose process died is known. What lies here
+-- of a process that was killed is taken away by upkeep.
+create table process (
+  flow_run_id  text primary key,              -- Prefect's
+  holder       text not null,                 -- as in lease
+  seen_at      timestamptz not null default now() -- its latest sign of life, one a minute: of use to other machines
+);
+
 -- Requests that a device takes at once over all endpoints on it. A seat is free when its token is no live lease's.
 create table seat (
   device       text not null,
