@@ -156,7 +156,7 @@ class ServedBatches(ABC):
         return found
 
     async def _state_page(
-        self, path: str, deadline: float, limit: int
+        self, path: str, deadline: float, limit: int | None = None
     ) -> tuple[Reply, dict[str, Any] | None]:
         """What is said of a batch; None if it is not there. Raises for any other trouble."""
         reply = await self._http.get(path, deadline, limit=limit)
