@@ -143,8 +143,10 @@ def _room(limit: Limit, most: int) -> int:
     if limit.fits(most):
         return most
     room = int(min(max((limit.limit - limit.used) / limit.each, 0), most))  # each may be next to nothing
-    while room and not limit.fits(room):  # floats
+    while room and not limit.fits(room):  # a division of floats may be off by one, either way
         room -= 1
+    while room < most and limit.fits(room + 1):
+        room += 1
     return room
 
 
