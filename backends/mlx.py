@@ -38,6 +38,8 @@ class MlxBackend(OpenAIBackend):
         if reply.status != 200:
             return replace(Probe.failed(self._http.failure(reply, model)), models=found.models)
         models = found.models or ((ModelInfo(name=self.endpoint.model),) if self.endpoint.model else ())
+        # It has just given a token, so it is loaded; of others nothing is known.
+        models = tuple(replace(each, loaded=True) if each.name == model else each for each in models)
         return replace(found, models=models, simulated=reply.simulated)
 
     async def _check_model(self, request: ModelRequest, answer: ModelAnswer, deadline: float) -> None:

@@ -76,6 +76,10 @@ class OllamaBackend(Served):
 
     # --- loading --------------------------------------------------------------------------------------------
 
+    async def can_load(self, deadline: float) -> bool:
+        """As models.calls.Loads says: every Ollama does."""
+        return True
+
     async def load(self, model: str, deadline: float) -> float:
         """As models.calls.Loads says."""
         clock = asyncio.get_running_loop().time

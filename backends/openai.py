@@ -17,6 +17,7 @@ from backends import replies
 from backends.failures import Words, error_text
 from backends.openai_batches import OpenAIBatches
 from backends.served import Heard, Served, dict_or_nothing, dicts, text_or_nothing
+from backends.sleeping import SleepMode, Sleeps
 from backends.transport import Reply
 from models.calls import ModelAnswer, ModelCallError, ModelInfo, ModelRequest, Probe
 from models.endpoint import Endpoint
@@ -38,7 +39,7 @@ class _Dialect:
     usage: bool = True
 
 
-class OpenAIBackend(Served):
+class OpenAIBackend(Sleeps, Served):
     """One OpenAI-compatible endpoint."""
 
     FINISHED: ClassVar[frozenset[str]] = frozenset({"stop", "eos", "eos_token", "end_turn", "stop_sequence"})
@@ -64,6 +65,7 @@ class OpenAIBackend(Served):
         self._dialect = _Dialect()
         self.batches = OpenAIBatches(self, self._http)
         self._aliases: set[tuple[str, str]] = set()  # (asked, returned) names found to be one model
+        self._sleep = SleepMode(self._http, self.url)
 
     # --- asking ---------------------------------------------------------------------------------------------
 
@@ -208,12 +210,17 @@ class OpenAIBackend(Served):
                 detail=f"{self.url}/models answers, but not as an OpenAI-compatible server does",
             )
         listed = _listed(data)
-        models = tuple(_info(entry) for entry in listed)
+        # Only vLLM (and what is made like it) tells this length; nobody else is asked whether it sleeps.
+        vllm = any("max_model_len" in entry for entry in listed)
+        asleep = await self._sleep.asleep(deadline) if vllm else None
+        models = tuple(_info(entry, None if asleep is None else not asleep) for entry in listed)
         names = ", ".join(model.name for model in models[:3]) or "none"
         plural = "model" if len(models) == 1 else "models"
         return Probe(
             reachable=True,
-            detail=f"answers, {len(models)} {plural}: {names}" + (" ..." if len(models) > 3 else ""),
+            detail=f"answers, {len(models)} {plural}: {names}"
+            + (" ..." if len(models) > 3 else "")
+            + (", asleep" if asleep else ""),
             models=models,
             slots=await self._slots_of_llama(listed, deadline),
             simulated=reply.simulated,
@@ -272,11 +279,11 @@ def _listed(data: Any) -> list[dict[str, Any]]:
     return [entry for entry in dicts(dict_or_nothing(data).get("data")) if isinstance(entry.get("id"), str)]
 
 
-def _info(entry: dict[str, Any]) -> ModelInfo:
+def _info(entry: dict[str, Any], loaded: bool | None) -> ModelInfo:
     context = replies.count(entry.get("max_model_len"))  # vLLM
     if context is None:
         context = replies.count(dict_or_nothing(entry.get("meta")).get("n_ctx"))  # llama-server
-    return ModelInfo(name=entry["id"], context_tokens=context or None)
+    return ModelInfo(name=entry["id"], context_tokens=context or None, loaded=loaded)
 
 
 def _is_alias(listed: list[dict[str, Any]], asked: str, returned: str) -> bool:

@@ -9,7 +9,8 @@
     │   ├── DatabaseError          Postgres is not there, refuses, or lacks pgvector
     │   │   └── SchemaError        the schema is older or newer than this code
     │   ├── OrchestratorError      the Prefect server is not there or refuses
-    │   └── BackendUnavailable     no model server answers where one was asked for
+    │   ├── BackendUnavailable     no model server answers where one was asked for
+    │   └── NoRoom                 other drains' models have the device's memory, and time is over
     ├── LeaseLost                  another drain took the endpoint over; stop, change nothing
     └── ModelCallError             one request to a model server went wrong (see models.calls)
 
@@ -24,6 +25,7 @@ __all__ = [
     "DatabaseError",
     "InputError",
     "LeaseLost",
+    "NoRoom",
     "OrchestratorError",
     "PenstockError",
     "RecipeError",
@@ -76,6 +78,10 @@ class OrchestratorError(ServiceError):
 
 class BackendUnavailable(ServiceError):
     """No model server answers where one was asked for."""
+
+
+class NoRoom(ServiceError):
+    """A model could not be loaded in time, because others have the device's memory. Nobody's fault: no breaker."""
 
 
 class LeaseLost(PenstockError):

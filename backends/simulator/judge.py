@@ -96,6 +96,10 @@ class Judge:
     busy_seconds: float = 0.0  # of all slots, running
     first: float | None = None  # when the first request came and the last one ended, on the loop's clock
     last: float = 0.0
+    max_loading: int = 0  # models that were loading, or waiting for another's load, at once
+    unloads: int = 0  # that a client asked for; putting to sleep counts
+    unloads_of_busy: int = 0  # of these, while the model was answering, or was about to
+    wakes: int = 0
     evictions_of_busy: int = 0  # a model that was answering was thrown out: must be 0
     max_memory: float = 0.0
     disconnects: int = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections import Counter
 from dataclasses import dataclass, field
 
 from backends.simulator.cache import PrefixCache
@@ -50,6 +51,7 @@ class Memory:
         self._loaded: dict[str, Resident] = {}  # least recently used first
         self._reserved = 0.0
         self._one_load = asyncio.Lock()
+        self._loading: Counter[str] = Counter()  # requests that wait for a load, by model
         self.asleep = 0  # the level of vLLM's sleep mode
         self._awake = asyncio.Event()
         self._awake.set()
@@ -89,11 +91,16 @@ class Memory:
         if self.ready(model, context):
             return self._start(self._loaded[model]), 0.0
         await self._awake.wait()
-        async with self._one_load:
-            if self.ready(model, context):
-                return self._start(self._loaded[model]), 0.0
-            seconds = await self._load(model, context, slow)
-            return self._start(self._loaded[model]), seconds
+        self._loading[model] += 1
+        self.judge.max_loading = max(self.judge.max_loading, len(self._loading))
+        try:
+            async with self._one_load:
+                if self.ready(model, context):
+                    return self._start(self._loaded[model]), 0.0
+                seconds = await self._load(model, context, slow)
+                return self._start(self._loaded[model]), seconds
+        finally:
+            self._loading -= Counter([model])
 
     def give_back(self, resident: Resident, expires: float) -> None:
         """One request fewer runs on it; it stays until `expires`."""
@@ -113,6 +120,16 @@ class Memory:
             if not resident.running:
                 self._drop(resident)
 
+    def let_go(self, model: str) -> None:
+        """A client wants it unloaded."""
+        if (resident := self.loaded().get(model)) is not None:
+            self._told(resident)
+            self.unload(model)
+
+    def _told(self, resident: Resident) -> None:
+        self.judge.unloads += 1
+        self.judge.unloads_of_busy += resident.running > 0
+
     def forget(self) -> None:
         """Everything that is idle is gone; what runs goes when it is done."""
         self.asleep = 0
@@ -126,7 +143,8 @@ class Memory:
         async with self._one_load:
             self._awake.clear()
             try:
-                for resident in list(self._loaded.values()):
+                for resident in list(self.loaded().values()):
+                    self._told(resident)
                     await self._evict(resident)
                     self._slept.append((resident.model, resident.context))
             except asyncio.CancelledError:
@@ -138,10 +156,12 @@ class Memory:
         """Have back what slept: from level 1 it comes from the host's memory, from level 2 it is loaded anew."""
         async with self._one_load:
             slept, self._slept = self._slept, []
+            self.judge.wakes += bool(self.asleep)
             for model, context in slept:
                 seconds = of_model(self._options.load_seconds, model)
                 await asyncio.sleep(seconds if self.asleep == 2 else seconds / WAKING)
                 self._add(model, context)
+                self.judge.max_memory = max(self.judge.max_memory, self.used)
             self.asleep = 0
             self._awake.set()
 

@@ -171,7 +171,7 @@ async def _load(
         await engine.load(model, context, keep_alive)
 
     if unload:
-        engine.memory.unload(model)
+        engine.memory.let_go(model)
     elif engine.memory.ready(model, context):
         await run()
     else:
