@@ -261,7 +261,7 @@ class Settings(BaseSettings):
 
 
 def config_file() -> Path | None:
-    """The penstock.toml that is read; None where there is none. Raises SettingsError for a given one that is no file."""
+    """The penstock.toml that is read; None: there is none. Raises SettingsError where PENSTOCK_CONFIG is no file."""
     if given := os.environ.get("PENSTOCK_CONFIG"):
         if not Path(given).is_file():
             raise SettingsError(

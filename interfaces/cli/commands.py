@@ -9,6 +9,7 @@ from interfaces.cli import (
     boards,
     db,
     docs,
+    doctor,
     graph,
     items,
     lint,
@@ -39,6 +40,7 @@ def register(app: typer.Typer) -> None:
     app.command("down")(services.down)
     app.command("status")(services.status)
     app.command("backends")(backends.backends)
+    app.command("doctor")(doctor.doctor)
     app.add_typer(db.app, name="db")
     passing = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
     app.command("simulate", context_settings=passing)(simulate.simulate)
