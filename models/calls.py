@@ -153,6 +153,10 @@ class Backend(Protocol):
 class Loads(Protocol):
     """A backend that can be told to load a model and to let it go."""
 
+    async def can_load(self, deadline: float) -> bool:
+        """Does this server offer it? Not where it could not be asked."""
+        ...
+
     async def load(self, model: str, deadline: float) -> float:
         """Load it, with the context length that calls will have; gives the seconds that the server took."""
         ...
