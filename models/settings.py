@@ -195,7 +195,7 @@ class Settings(BaseSettings):
                     f"the endpoint {endpoint.url} is on the device {endpoint.device!r}; declare it under "
                     f"[[devices]] (there: {known})"
                 )
-        accounts = {endpoint.account for endpoint in self.endpoints} | {e.resource for e in self.endpoints}
+        accounts = {endpoint.account or endpoint.resource for endpoint in self.endpoints}
         for budget in self.budgets:
             if budget.account not in accounts:
                 raise ValueError(f"no endpoint has the account {budget.account!r} of a budget")

@@ -93,14 +93,15 @@ with flying as (
    where day = %(day)s::date and exists (select from lease l where l.token = r.token and l.expires_at > now())
    group by account
 )
-select n.name,
+select n.name, m.minute, 60 - extract(epoch from now() - m.minute)::float8 as minute_left,
        coalesce(a.minute_requests, 0) as minute_requests, coalesce(a.minute_tokens, 0) as minute_tokens,
-       coalesce(s.requests, 0) as requests, coalesce(s.tokens, 0) as tokens, coalesce(s.usd, 0) as usd,
+       coalesce(s.requests, 0) as day_requests, coalesce(s.tokens, 0) as day_tokens, coalesce(s.usd, 0) as day_usd,
        coalesce(f.requests, 0) as flying_requests, coalesce(f.tokens, 0) as flying_tokens,
        coalesce(f.usd, 0) as flying_usd, coalesce(s.unpriced, 0) as unpriced,
        coalesce(w.seconds, 0) as cooldown, coalesce(w.reason, '') as reason
   from (select unnest(%(names)b::text[]) as name union select name from account where cooldown_until > now()) n
-  left join account a on a.name = n.name and a.minute = date_trunc('minute', now())
+  cross join (select date_trunc('minute', now()) as minute) m
+  left join account a on a.name = n.name and a.minute = m.minute
   left join lateral (select extract(epoch from c.cooldown_until - now())::float8 as seconds, c.reason
                        from account c where c.name = n.name and c.cooldown_until > now()) w on true
   left join spend s on s.account = n.name and s.day = %(day)s::date

@@ -7,6 +7,7 @@ import typer
 from interfaces.cli import (
     backends,
     boards,
+    budgets,
     db,
     docs,
     doctor,
@@ -40,6 +41,7 @@ def register(app: typer.Typer) -> None:
     app.command("down")(services.down)
     app.command("status")(services.status)
     app.command("backends")(backends.backends)
+    app.command("budgets")(budgets.budgets)
     app.command("doctor")(doctor.doctor)
     app.add_typer(db.app, name="db")
     passing = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}

@@ -89,7 +89,10 @@ class Limit:
         return self.each == 0 or self.used + requests * self.each <= self.limit
 
     def words(self, amount: float) -> str:
-        return f"{amount:,.0f} {self.unit}" if self.unit else dollars(amount)
+        return f"{self.amount(amount)} {self.unit}".strip()
+
+    def amount(self, amount: float) -> str:
+        return f"{amount:,.0f}" if self.unit else dollars(amount)
 
 
 def decide(
@@ -179,5 +182,5 @@ def _over(budget: Budget, found: Iterable[Limit]) -> str | None:
 
 
 def dollars(amount: float) -> str:
-    """`$4.20`; amounts below one with the digits that tell."""
-    return f"${amount:,.2f}" if amount >= 1 or amount == 0 else f"${amount:.3g}"
+    """`$4.20`; small amounts with the digits that tell."""
+    return f"${amount:,.2f}" if amount >= 0.1 or amount == 0 else f"${amount:.3g}"
