@@ -17,6 +17,7 @@ from hypothesis import example, given, settings
 from models.calls import ModelAnswer, ModelCallError
 from models.endpoint import Budget, Price
 from models.enums import ErrorType, TimeoutKind
+from models.settings import Settings
 from sql.connection import Database
 from tasks.execute import budget as budgets
 from tasks.execute.budget import Grant, Reservation, Usage
@@ -472,3 +473,16 @@ def test_a_day_is_one_of_the_time_zone() -> None:
     assert budgets.today("UTC", late) == date(2026, 3, 1)
     assert budgets.today("Europe/Berlin", late) == date(2026, 3, 2)
     assert budgets.today("America/New_York", late) == date(2026, 3, 1)
+
+
+def test_a_budget_that_would_never_count_is_refused() -> None:
+    """An endpoint that names an account is not under a budget of its own name."""
+    endpoint = {"backend": "openai", "url": "http://a/v1", "account": "lab"}
+    known = Settings.model_validate(
+        {"endpoints": [endpoint], "budgets": [{"account": "lab", "requests_per_day": 1}]}
+    )
+    assert known.budget(known.endpoints[0]).requests_per_day == 1
+    with pytest.raises(ValueError, match="no endpoint has the account"):
+        Settings.model_validate(
+            {"endpoints": [endpoint], "budgets": [{"account": "openai http://a/v1", "requests_per_day": 1}]}
+        )
