@@ -500,6 +500,50 @@ class Attempt(SQLModel, table=True):
     finished_at: datetime = _when(now=True)
 
 
+class ProviderBatch(SQLModel, table=True):
+    """A batch that a provider answers later. Owned by tasks/execute/provider_batch.py."""
+
+    __tablename__ = "provider_batch"
+    __table_args__ = (
+        sa.Index("provider_batch_open", "resource", postgresql_where=sa.text("closed_at is null")),
+    )
+    id: int | None = _identity()
+    batch_id: int = _reference("batch.id")
+    resource: str = _text()
+    label: str = _text(unique=True)
+    provider_id: str | None = _text(nullable=True)
+    model: str = _text()
+    recipe: str = _text()
+    token: int = _number(sa.BigInteger)
+    size: int = _number(sa.Integer)
+    done: int = _number(sa.Integer, default=0)
+    state: str = _text(default="sending")
+    detail: str = _text(default="")
+    created_at: datetime = _when(now=True)
+    submitted_at: datetime | None = _when(nullable=True)
+    polled_at: datetime | None = _when(nullable=True)
+    closed_at: datetime | None = _when(nullable=True)
+
+
+class ProviderBatchItem(SQLModel, table=True):
+    """What was asked in a provider's batch, until its answers are settled."""
+
+    __tablename__ = "provider_batch_item"
+    __table_args__ = (sa.Index("provider_batch_item_item", "item_id"),)
+    provider_batch_id: int = Field(
+        sa_column=sa.Column(
+            sa.BigInteger, sa.ForeignKey("provider_batch.id", ondelete="CASCADE"), primary_key=True
+        )
+    )
+    item_id: int = Field(
+        sa_column=sa.Column(sa.BigInteger, sa.ForeignKey("item.id", ondelete="CASCADE"), primary_key=True)
+    )
+    claim: int = _number(sa.SmallInteger)
+    item: str = _text()
+    prompt: str = _text()
+    simulated: bool = _flag()
+
+
 class Result(SQLModel, table=True):
     """An accepted answer. At most one per item is current."""
 

@@ -23,12 +23,16 @@ returning expires_at
 delete from lease where resource = %(resource)s and token = %(token)s
 
 -- name: recover
--- Items claimed under a lease that is no more go back, uncharged. Their late answers no longer match the token.
+-- Items claimed under a lease that is no more go back, uncharged. Their late answers no longer match the token. Not those
+-- that a provider's batch has: the next drain of that endpoint takes it over. A week without one is too long.
 -- In the order of ids, as everyone locks them.
 with lapsed as materialized (
   select id from item
    where lease is not null and status = 2
      and not exists (select 1 from lease l where l.token = item.lease and l.expires_at > now())
+     and not exists (select 1 from provider_batch_item p join provider_batch b on b.id = p.provider_batch_id
+                      where p.item_id = item.id and p.claim = item.tries
+                        and b.closed_at is null and b.created_at > now() - interval '7 days')
    order by id for no key update
 )
 update item set status = 1, ready = true, lease = null from lapsed where item.id = lapsed.id and item.status = 2

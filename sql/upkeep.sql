@@ -2,13 +2,18 @@
 
 -- name: wanted_drains
 -- Boards with claimable work whose backend has no live lease. What a drain that died had claimed is work too. An item
--- without a backend of its own goes where its board's latest run went; null where no run has chosen yet.
+-- without a backend of its own goes where its board's latest run went; null where no run has chosen yet. What a provider
+-- answers later is waited for where it was sent.
 with work as (
-  select board_id, backend, recipe, count(*) as items from item
+  select board_id, coalesce(backend, case when status = 2 then (
+           select split_part(b.resource, ' ', 1) from provider_batch_item p
+             join provider_batch b on b.id = p.provider_batch_id
+            where p.item_id = item.id and p.claim = item.tries and b.closed_at is null) end) as backend,
+         recipe, count(*) as items from item
    where (ready and run_after <= now())
       or (status = 2 and lease is not null
           and not exists (select from lease l where l.token = item.lease and l.expires_at > now()))
-   group by board_id, backend, recipe
+   group by 1, 2, 3
 ), placed as (
   select coalesce(w.backend, (select r.backend from run r
                                where r.board_ids @> array[w.board_id] and r.backend is not null

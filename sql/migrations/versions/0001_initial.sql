@@ -338,6 +338,41 @@ create table attempt (
 );
 create index attempt_batch on attempt (batch_id);
 
+-- A batch that a provider answers later (tasks/execute/provider_batch.py). The row is there before anything is sent, with
+-- a label that the provider keeps: who finds it without an id looks for its label.
+create table provider_batch (
+  id           bigint generated always as identity primary key,
+  batch_id     bigint not null references batch,
+  resource     text not null,                 -- the endpoint, as in lease
+  label        text not null unique,
+  provider_id  text,                          -- the provider's own id; null: not known to be there
+  model        text not null,
+  recipe       text not null,
+  token        bigint not null,               -- of the lease under which it is looked after
+  size         integer not null,              -- requests
+  done         integer not null default 0,    -- of them, as the provider says
+  state        text not null default 'sending', -- sending, running; then ended, failed, expired, cancelled, lost, dropped
+  detail       text not null default '',      -- why it failed, in words
+  created_at   timestamptz not null default now(),
+  submitted_at timestamptz,
+  polled_at    timestamptz,
+  closed_at    timestamptz                    -- its items were settled or given back
+);
+create index provider_batch_open on provider_batch (resource) where closed_at is null;
+
+-- What was asked, as it must be known when the answers come; gone when they are settled. As JSON in text: a board may
+-- have what jsonb refuses.
+create table provider_batch_item (
+  provider_batch_id bigint not null references provider_batch on delete cascade,
+  item_id      bigint not null references item on delete cascade,
+  claim        smallint not null,             -- item.tries: after another claim the answer is not wanted
+  item         text not null,                 -- as it was claimed
+  prompt       text not null,
+  simulated    boolean not null default false,-- what the answer is made from is
+  primary key (provider_batch_id, item_id)
+);
+create index provider_batch_item_item on provider_batch_item (item_id);
+
 create table result (
   id            bigint generated always as identity primary key,
   item_id       bigint not null references item on delete cascade,
