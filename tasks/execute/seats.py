@@ -110,11 +110,13 @@ class Seats:
     answers come.
     """
 
-    def __init__(self, device: Device, token: int) -> None:
+    def __init__(self, device: Device, token: int, changed: Callable[[int], None] | None = None) -> None:
+        """`changed` is told each new value of `allowed`, before anything else happens."""
         self.device = device
         self.token = token
         self.held = 0
         self.allowed = 0
+        self._changed = changed
 
     def unit(self, weight: int) -> int:
         """Seats that a request of this weight takes: on a device that has fewer, all of them."""
@@ -173,7 +175,9 @@ class Seats:
         await connection.execute(statement("seats.release"), {"token": self.token})
 
     def _has(self, held: int, allowed: int) -> int:
-        self.held, self.allowed = held, min(held, allowed)
+        before, self.held, self.allowed = self.allowed, held, min(held, allowed)
+        if self._changed is not None and self.allowed != before:
+            self._changed(self.allowed)
         return self.allowed
 
 

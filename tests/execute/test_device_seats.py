@@ -260,7 +260,8 @@ def nothing() -> int:
 
 
 async def test_two_drains_share_as_answers_come(gpu: World) -> None:
-    first, second = Seats(GPU, gpu.lease("a")), Seats(GPU, gpu.lease("b"))
+    told: list[int] = []
+    first, second = Seats(GPU, gpu.lease("a"), told.append), Seats(GPU, gpu.lease("b"))
     async with await gpu.database.aconnect(autocommit=True) as connection:
         assert await first.refresh(connection, want=9, busy=nothing) == 4
         assert await second.refresh(connection, want=9, busy=nothing) == 0
@@ -274,6 +275,7 @@ async def test_two_drains_share_as_answers_come(gpu: World) -> None:
         assert gpu.taken() == {first.token: 2, second.token: 2}
         await first.release(connection)
         assert (first.held, first.allowed) == (0, 0)
+        assert told == [4, 3, 2, 0], "lowered to what is in flight before a seat is given back"
         assert await second.refresh(connection, want=3, busy=nothing) == 3
         assert await second.refresh(connection, want=0, busy=nothing) == 0
     assert gpu.taken() == {}
@@ -431,6 +433,20 @@ async def test_waiting_counts_from_when_it_wanted(gpu: World) -> None:
         await holder.refresh(connection, want=1, busy=nothing)
         assert await bored.refresh(connection, want=1, busy=nothing) == 0
         assert await patient.refresh(connection, want=1, busy=nothing) == 1
+
+
+async def test_a_seat_that_becomes_free_is_for_who_waits_longest(gpu: World) -> None:
+    device = Device(name="gpu", slots=2)
+    first, second, waiting = (Seats(device, gpu.lease(name)) for name in "abc")
+    async with await gpu.database.aconnect(autocommit=True) as connection:
+        for one in (first, second, waiting):
+            await one.refresh(connection, want=1, busy=nothing)
+        assert gpu.taken() == {first.token: 1, second.token: 1}
+        await connection.execute("update lease set seated_at = seated_at - interval '1 min'")
+        assert await second.refresh(connection, want=1, busy=lambda: 1) == 1, "it sat for the shorter time"
+        assert await first.refresh(connection, want=1, busy=nothing) == 0
+        assert await first.refresh(connection, want=1, busy=nothing) == 0, "free, and not its turn"
+        assert await waiting.refresh(connection, want=1, busy=nothing) == 1
 
 
 async def test_never_more_in_flight_whatever_dies(gpu: World) -> None:
