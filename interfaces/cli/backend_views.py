@@ -16,7 +16,7 @@ from models.words import counted
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from deployments.load import AccountView, DeviceView
+    from deployments.load import AccountView, DeviceView, ModelView
     from deployments.overview import EndpointView, Overview
     from models.pause import Pause
 
