@@ -42,6 +42,18 @@ class Resident:
     idle: asyncio.Event = field(default_factory=asyncio.Event)
 
 
+@dataclass(slots=True)
+class Machine:
+    """What servers on one machine have together, for the judge: they know nothing of each other."""
+
+    memories: list[Memory]
+    loading: Counter[tuple[int, str]] = field(default_factory=Counter)  # requests that wait for a load
+
+    @property
+    def used(self) -> float:
+        return sum(memory.used for memory in self.memories)
+
+
 class Memory:
     """What is loaded and what that takes."""
 
@@ -51,7 +63,7 @@ class Memory:
         self._loaded: dict[str, Resident] = {}  # least recently used first
         self._reserved = 0.0
         self._one_load = asyncio.Lock()
-        self._loading: Counter[str] = Counter()  # requests that wait for a load, by model
+        self._machine = Machine([self])
         self.asleep = 0  # the level of vLLM's sleep mode
         self._awake = asyncio.Event()
         self._awake.set()
@@ -60,6 +72,11 @@ class Memory:
     @property
     def used(self) -> float:
         return self._reserved + sum(resident.memory for resident in self._loaded.values())
+
+    def beside(self, other: Memory) -> None:
+        """From now on this server is on the machine of the other, and what is judged of loads is judged of both."""
+        self._machine = other._machine
+        self._machine.memories.append(self)
 
     def needs(self, model: str, context: int) -> float:
         options = self._options
@@ -91,8 +108,10 @@ class Memory:
         if self.ready(model, context):
             return self._start(self._loaded[model]), 0.0
         await self._awake.wait()
-        self._loading[model] += 1
-        self.judge.max_loading = max(self.judge.max_loading, len(self._loading))
+        waits = Counter([(id(self), model)])
+        loading = self._machine.loading
+        loading += waits
+        self.judge.max_loading = max(self.judge.max_loading, len(loading))
         try:
             async with self._one_load:
                 if self.ready(model, context):
@@ -100,7 +119,7 @@ class Memory:
                 seconds = await self._load(model, context, slow)
                 return self._start(self._loaded[model]), seconds
         finally:
-            self._loading -= Counter([model])
+            loading -= waits
 
     def give_back(self, resident: Resident, expires: float) -> None:
         """One request fewer runs on it; it stays until `expires`."""
@@ -161,7 +180,7 @@ class Memory:
                 seconds = of_model(self._options.load_seconds, model)
                 await asyncio.sleep(seconds if self.asleep == 2 else seconds / WAKING)
                 self._add(model, context)
-                self.judge.max_memory = max(self.judge.max_memory, self.used)
+                self.judge.max_memory = max(self.judge.max_memory, self._machine.used)
             self.asleep = 0
             self._awake.set()
 
@@ -184,7 +203,7 @@ class Memory:
             gone = True
         judge.switches += gone
         self._reserved = needs
-        judge.max_memory = max(judge.max_memory, self.used)
+        judge.max_memory = max(judge.max_memory, self._machine.used)
         seconds = of_model(options.load_seconds, model) * (SLOW if slow else 1)
         try:
             if seconds:

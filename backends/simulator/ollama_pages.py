@@ -23,9 +23,11 @@ async def version(exchange: Exchange, engine: Engine) -> None:
 
 def listed(engine: Engine) -> list[str]:
     """Names as this server spells them: with a tag."""
-    if engine.options.flavour != "ollama":
-        return list(engine.models)
-    return [name if ":" in name else f"{name}:latest" for name in engine.models]
+    return [_spelt(engine, name) for name in engine.models]
+
+
+def _spelt(engine: Engine, name: str) -> str:
+    return name if ":" in name or engine.options.flavour != "ollama" else f"{name}:latest"
 
 
 async def tags(exchange: Exchange, engine: Engine) -> None:
@@ -35,7 +37,7 @@ async def tags(exchange: Exchange, engine: Engine) -> None:
 async def running(exchange: Exchange, engine: Engine) -> None:
     models = [
         {
-            **_entry(engine, name),
+            **_entry(engine, _spelt(engine, name)),
             "size_vram": int(resident.memory * 2**30),
             "expires_at": _moment(engine, resident.running, resident.expires),
             "context_length": resident.context,

@@ -1,4 +1,4 @@
-"""What each kind of server does differently: as it was observed on real ones (docs/backends.md)."""
+"""What each kind of server does differently: as it was observed on real ones (docs/protocols.md)."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ async def test_ollama_loads_and_unloads_as_asked() -> None:
         assert (loaded["done"], loaded["done_reason"]) == (True, "load")
         assert server.stats()["loads"] == 1
         (entry,) = (await client.get("/api/ps")).json()["models"]
-        assert (entry["name"], entry["context_length"]) == ("tiny", 8192)
+        assert (entry["name"], entry["context_length"]) == ("tiny:latest", 8192)
         assert server.engine.loaded["tiny"].expires - in_seconds(0) == pytest.approx(5400, abs=5)
         warm = await OLLAMA.ask(client, model="tiny")
         assert warm.status == 200
