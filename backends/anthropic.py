@@ -1,7 +1,7 @@
 """Anthropic's Messages API: `POST {url}/v1/messages`, streamed.
 
 Success is: status 200, a `stop_reason` of `end_turn` or `stop_sequence`, the model that was asked for, and some text.
-A refusal is a `stop_reason`, an overload is status 529, or an `error` event after a 200 (docs/backends.md).
+A refusal is a `stop_reason`, an overload is status 529, or an `error` event after a 200 (docs/protocols.md).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What a server's refusal means: from status, headers and body to a ModelCallError.
 
-Servers agree on little (docs/backends.md has the tables): an error body may be `{"error": {"message"}}`,
+Servers agree on little (docs/protocols.md has the tables): an error body may be `{"error": {"message"}}`,
 `{"error": "text"}`, `{"error": "<JSON text>"}`, `{"detail": ...}`, `{"message": ...}`, plain text or nothing. What a
 protocol says in a word of its own (`overloaded_error`, `RESOURCE_EXHAUSTED`) is in its module, as `WORDS`.
 """

@@ -2,7 +2,7 @@
 
 Success is: status 200, a candidate with `finishReason` `STOP`, the model that was asked for, and some text (or the
 picture that was wanted). A blocked prompt has no candidate at all; a picture that was not drawn is `NO_IMAGE`
-(docs/backends.md).
+(docs/protocols.md).
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 forbidden.
 
 Success is: status 200, a last line with `done: true` and a `done_reason` of `stop`, the model that was
-asked for, a prompt count that fits what was sent, and some text (docs/backends.md).
+asked for, a prompt count that fits what was sent, and some text (docs/protocols.md).
 """
 
 from __future__ import annotations

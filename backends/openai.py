@@ -2,7 +2,7 @@
 {url}/chat/completions`.
 
 Success is: status 200, a finish reason that says "finished", the model that was asked for, a
-prompt count that fits what was sent, and some text. Everything else is a ModelCallError (docs/backends.md). The end
+prompt count that fits what was sent, and some text. Everything else is a ModelCallError (docs/protocols.md). The end
 of a stream is no success, nor is `[DONE]` alone: servers send both after an answer that broke off.
 """
 

@@ -3,7 +3,7 @@
 A backend module (backends/<name>.py) turns a `ModelRequest` into its protocol's HTTP and the reply into a
 `ModelAnswer`, or raises `ModelCallError`. It never retries by itself, never stores, never validates content
 beyond what the protocol says of its own success: a finish reason was seen, the model name returned is the one
-asked for, and the prompt was not cut (servers report all three, and lie in different ways: docs/backends.md).
+asked for, and the prompt was not cut (servers report all three, and lie in different ways: docs/protocols.md).
 """
 
 from __future__ import annotations

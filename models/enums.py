@@ -184,7 +184,7 @@ RULES: Mapping[ErrorType, Rule] = {
     ErrorType.PLAN: Rule(Fault.NOBODY, Retry.NEVER, breaker=False, charged=True),
     ErrorType.POISON: Rule(Fault.MODEL, Retry.NEVER, breaker=False, charged=True),
 }
-"""The one table of what an error means. docs/backends.md shows it."""
+"""The one table of what an error means. docs/protocols.md shows it."""
 
 
 class Decision(StrEnum):

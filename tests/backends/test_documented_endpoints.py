@@ -1,4 +1,4 @@
-"""The endpoints of docs/backends.md are tried: each as it stands there, against a server of its protocol."""
+"""The endpoints of docs/protocols.md are tried: each as it stands there, against a server of its protocol."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from models.settings import Settings
 from .conftest import in_seconds, make_request
 from .queueing import PNG, queue
 
-TEXT = (Path(__file__).parents[2] / "docs" / "backends.md").read_text("utf-8")
+TEXT = (Path(__file__).parents[2] / "docs" / "protocols.md").read_text("utf-8")
 BLOCKS = [block.partition("```")[0] for block in TEXT.split("```toml\n")[1:]]
 ENDPOINTS = [entry for block in BLOCKS for entry in tomllib.loads(block).get("endpoints", [])]
 PATHS = {"ollama": "", "anthropic": "", "gemini": "/v1beta"}

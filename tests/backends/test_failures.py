@@ -1,4 +1,4 @@
-"""What refusals mean: the tables of docs/backends.md against the code, and how long servers want to be left alone."""
+"""What refusals mean: the tables of docs/protocols.md against the code, and how long servers want to be left alone."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from backends.openai import OpenAIBackend
 from models.endpoint import Endpoint
 from models.enums import RULES, ErrorType, Retry, TimeoutKind
 
-DOCS = (Path(__file__).parents[2] / "docs" / "backends.md").read_text("utf-8")
+DOCS = (Path(__file__).parents[2] / "docs" / "protocols.md").read_text("utf-8")
 PROTOCOLS = {"openai": OpenAIBackend, "anthropic": AnthropicBackend, "gemini": GeminiBackend}
 
 

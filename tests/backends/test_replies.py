@@ -1,4 +1,4 @@
-"""What replies mean: the table of docs/backends.md against the code, and the small readers."""
+"""What replies mean: the table of docs/protocols.md against the code, and the small readers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from backends import failures, replies
 from models.enums import ErrorType
 
-DOCS = Path(__file__).parents[2] / "docs" / "backends.md"
+DOCS = Path(__file__).parents[2] / "docs" / "protocols.md"
 
 
 def test_the_documented_table_is_the_code() -> None:
