@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import psycopg
 
+from deployments.reconcile import Tidied, reconcile
 from models.errors import OrchestratorError, PenstockError
 from models.settings import Settings
 from sql.connection import Database
@@ -27,7 +28,7 @@ from tasks.upkeep import (
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
 
-__all__ = ["keep_going", "look_once", "start_delivery", "start_run"]
+__all__ = ["keep_going", "look_once", "start_delivery", "start_run", "tidy"]
 
 PIPELINE = "pipeline/local"
 HISTORY = 12  # runs that tell how often a backend failed in a row
@@ -76,14 +77,21 @@ async def start_delivery(client: PrefectClient, database: Database, delivery: De
 
 
 async def keep_going(client: PrefectClient, database: Database, settings: Settings) -> None:
-    """Look every `settings.drain_interval` seconds until cancelled. What goes wrong is logged, and tried again."""
+    """Look every `settings.drain_interval` seconds until cancelled; every `settings.upkeep_interval` also for runs that
+    lost their process. What goes wrong is logged, and tried again.
+    """
     from prefect.exceptions import PrefectException
 
     said = ""
+    clock = asyncio.get_running_loop().time
+    tidied = clock()
     while True:
         await asyncio.sleep(settings.drain_interval)
         try:
             async with asyncio.timeout(60):
+                if clock() - tidied >= settings.upkeep_interval:
+                    tidied = clock()
+                    await tidy(client, database, settings)  # first: it makes room for the drains
                 await look_once(client, database, settings)
             said = ""
         except (PenstockError, PrefectException, psycopg.Error, httpx.HTTPError, TimeoutError) as error:
@@ -91,6 +99,16 @@ async def keep_going(client: PrefectClient, database: Database, settings: Settin
             if words != said:  # a server that is down for an hour is one line, not 700
                 logger.warning("Upkeep: %s", words)
             said = words
+
+
+async def tidy(client: PrefectClient, database: Database, settings: Settings) -> Tidied:
+    """One round of cleaning up, with a line in the log for each thing found and one for all."""
+    found = await reconcile(client, database, settings)
+    for line in found.lines:
+        logger.warning("%s", line)
+    if found.lines:
+        logger.warning("%s", found.summary)
+    return found
 
 
 async def look_once(client: PrefectClient, database: Database, settings: Settings) -> list[str]:

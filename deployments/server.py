@@ -231,6 +231,8 @@ class PrefectServer:
             "PREFECT_SERVER_UI_STATIC_DIRECTORY": str(self._settings.home / "prefect" / "ui"),
             "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
             "PREFECT_SERVER_EVENTS_RETENTION_PERIOD": EVENT_RETENTION,
+            # In memory, the default, they are gone when the server ends, and their slots are counted for ever.
+            "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
             # Runs older than its 90 days go too; a run's outcome is in Penstock's own tables.
             "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
             # All services stay on: the scheduler starts the nightly run, the recorder and the persister fill the UI,

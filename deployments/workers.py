@@ -26,17 +26,16 @@ from prefect.client.schemas.filters import (
     WorkPoolFilterName,
 )
 from prefect.client.schemas.objects import StateType
-from prefect.states import Crashed, Scheduled
 from prefect.workers.process import ProcessJobConfiguration, ProcessWorker
 
 from deployments.flow_run import FOLDER
 from deployments.parent import PARENT, end_with_parent
-from deployments.pools import CPU, pools
+from deployments.pools import pools
+from deployments.reconcile import ending
 from models.settings import Settings, settings
 
 __all__ = ["main", "recover_runs"]
 
-MOST_STARTS = 3  # a run that takes its worker down with it is not started for ever
 UNFINISHED = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
 
 logger = logging.getLogger("penstock.workers")
@@ -57,8 +56,7 @@ async def recover_runs(settings: Settings) -> list[str]:
     """Deal with the runs whose process died with the last workers. Call it before new workers start.
 
     All flow runs of our pools are processes of one set of workers, which end with it; so whatever the server calls
-    running now is dead. What computes on pool cpu starts again (its steps change nothing that is done already); a
-    drain is ended, since its pipeline or the HTTP door starts another. Returns what was done, in words.
+    running now is dead (deployments.reconcile.ending says what becomes of it). Returns what was done, in words.
     """
     done: list[str] = []
     async with get_client() as client:
@@ -72,15 +70,9 @@ async def recover_runs(settings: Settings) -> list[str]:
             limit=200,
         )
         for run in runs:
-            again = (
-                run.work_pool_name == CPU
-                and run.state_type is not StateType.CANCELLING
-                and run.run_count < MOST_STARTS
-            )
-            words = "Its worker ended in the middle of it."
-            state: Any = Scheduled(message=f"{words} It starts again.") if again else Crashed(message=words)
+            state = ending(run, "Its worker ended in the middle of it.")
             await client.set_flow_run_state(run.id, state, force=True)
-            done.append(f"{run.name}: {'starts again' if again else 'ended as crashed'}")
+            done.append(f"{run.name}: {'starts again' if state.is_scheduled() else f'ended as {state.name}'}")
     return done
 
 

@@ -91,6 +91,10 @@ class Settings(BaseSettings):
         default=3, ge=1, description="failures in a row after which an endpoint's model is left alone"
     )
     breaker_seconds: float = Field(default=300.0, gt=0, description="for how long; then one drain tries once")
+    watch_host: bool = Field(
+        default=True,
+        description="ask a server on this machine for less while its memory or processors are over their limits",
+    )
     strike_after: int = Field(
         default=20,
         ge=1,
@@ -147,6 +151,9 @@ class Settings(BaseSettings):
     cpu_limit: int | None = Field(default=None, ge=1, description="runs at once on pool cpu; None: the cores")
     drain_interval: float = Field(
         default=5.0, gt=0, description="seconds between looks for ready items that no drain works on"
+    )
+    upkeep_interval: float = Field(
+        default=60.0, gt=0, description="seconds between looks for runs whose process died and slots nobody holds"
     )
 
     nightly_cron: str = "30 2 * * *"

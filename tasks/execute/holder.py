@@ -28,12 +28,18 @@ def this_process() -> str:
     return f"{_machine()} {os.getpid()} {psutil.Process().create_time():.2f}"
 
 
+def is_here(holder: str) -> bool:
+    """Whether it is a process of this machine, as far as this process can see processes."""
+    machine, _, pid = holder.rpartition(" ")[0].rpartition(" ")
+    return machine == _machine() and pid.isdigit()
+
+
 def is_dead(holder: str) -> bool:
     """True only when it is certain: same machine, and that process is no more. Anything unknown is alive."""
-    machine, _, rest = holder.rpartition(" ")
-    machine, _, pid = machine.rpartition(" ")
-    if machine != _machine() or not pid.isdigit():
+    if not is_here(holder):
         return False
+    before, _, rest = holder.rpartition(" ")
+    pid = before.rpartition(" ")[2]
     try:
         process = psutil.Process(int(pid))
         return f"{process.create_time():.2f}" != rest or process.status() == psutil.STATUS_ZOMBIE
