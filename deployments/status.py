@@ -19,9 +19,11 @@ from deployments.secrets import load_secrets
 from deployments.server import Orchestrator
 from models.enums import Status as ItemStatus
 from models.errors import PenstockError
+from models.pause import Pause
 from models.settings import Settings
 from sql.connection import Database, database
 from sql.statements import statement
+from tasks.pause import in_force
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -85,6 +87,7 @@ class Status:
     items: dict[str, int] | None = None
     reviews: int | None = None
     leases: list[Lease] = field(default_factory=list)
+    pauses: list[Pause] = field(default_factory=list)
     runs: list[RunStatus] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
@@ -176,6 +179,7 @@ def _with_work(found: Status, settings: Settings, given: Database | None) -> Sta
                 counts = connection.execute(statement("status.items")).fetchall()
                 reviews = connection.execute(statement("status.reviews")).fetchone()
                 leases = connection.execute(statement("status.leases")).fetchall()
+                pauses = in_force(connection)
     except PenstockError as error:
         return replace(found, postgres=Part(False, str(error)))
     by_status: dict[int, int] = dict(counts)
@@ -184,6 +188,7 @@ def _with_work(found: Status, settings: Settings, given: Database | None) -> Sta
         items={each.label: by_status.get(each.value, 0) for each in ItemStatus},
         reviews=int(reviews[0]) if reviews else 0,
         leases=[Lease(*row) for row in leases],
+        pauses=pauses,
     )
 
 

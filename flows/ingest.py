@@ -15,6 +15,7 @@ from prefect.runtime import flow_run, task_run
 from psycopg.rows import TupleRow
 
 import sources
+from models.enums import LaneName
 from models.errors import SourceError
 from models.settings import Settings, settings
 from sql.connection import database
@@ -22,6 +23,7 @@ from sql.schema import prepare
 from tasks.ingest import ingest_board
 from tasks.ingest.gone import follow_rename, take_off_gone
 from tasks.ingest.origins import contents, dialect_of, keep_revision
+from tasks.lanes import set_boards
 from tasks.places import shown
 from tasks.remember import remember_board
 
@@ -44,13 +46,16 @@ def _task_name() -> str:
 
 
 @flow(name="ingest", flow_run_name=_flow_name)
-def ingest(board: str | list[str], dialect: str | None = None) -> dict[str, Any]:
+def ingest(
+    board: str | list[str], dialect: str | None = None, lane: LaneName | None = None
+) -> dict[str, Any]:
     """Read, parse and store boards (see sources.expand for what a path may be), and remember their text.
 
     What was ingested before and has not changed costs one look. A file of a folder that can't be read is said in
     `unreadable` and the rest goes on. A board whose file was renamed is known by its bytes; boards of the folders whose
-    files are gone are emptied; `gone` says so. Raises SourceError when nothing can be read. Returns
-    {"boards": one delta per board (tasks.ingest.Delta.as_json), "unreadable": sentences, "gone": sentences}.
+    files are gone are emptied; `gone` says so. `lane`: who waits for their answers; None leaves it as it is. Raises
+    SourceError when nothing can be read. Returns {"boards": one delta per board (tasks.ingest.Delta.as_json),
+    "unreadable": sentences, "gone": sentences}.
     """
     logger = get_run_logger()
     given = [board] if isinstance(board, str) else board
@@ -60,7 +65,7 @@ def ingest(board: str | list[str], dialect: str | None = None) -> dict[str, Any]
     unreadable: list[str] = []
     gone: list[str] = []
     for start in range(0, len(origins), size):
-        stored = store(origins[start : start + size], dialect)
+        stored = store(origins[start : start + size], dialect, lane)
         boards += stored["boards"]
         unreadable += stored["unreadable"]
         gone += stored["renamed"]
@@ -102,7 +107,9 @@ def take_off(boards: Sequence[int], folders: Sequence[str]) -> list[str]:
 
 
 @task(name="store", task_run_name=_task_name, tags=["ingest"], cache_policy=NO_CACHE, persist_result=False)
-def store(origins: Sequence[sources.Origin], dialect: str | None) -> dict[str, Any]:
+def store(
+    origins: Sequence[sources.Origin], dialect: str | None, lane: LaneName | None = None
+) -> dict[str, Any]:
     """Parse and store some files, each in a transaction of its own."""
     config = settings()
     boards: list[dict[str, Any]] = []
@@ -113,7 +120,7 @@ def store(origins: Sequence[sources.Origin], dialect: str | None) -> dict[str, A
         for origin in origins:
             try:
                 with db.connect() as connection:
-                    boards.append(_keep(connection, config, origin, dialect, renamed))
+                    boards.append(_keep(connection, config, origin, dialect, renamed, lane))
             except SourceError as error:
                 unreadable.append(str(error))
     return {"boards": boards, "unreadable": unreadable, "renamed": renamed}
@@ -125,12 +132,16 @@ def _keep(
     origin: sources.Origin,
     dialect: str | None,
     renamed: list[str],
+    lane: LaneName | None,
 ) -> dict[str, Any]:
     data = contents(connection, origin, config.max_source_bytes)
     parsed = sources.parse(data, origin.name, dialect_of(origin, dialect), config.max_source_bytes)
     source = origin.source(parsed.sha256)
     was = follow_rename(connection, source, parsed.sha256, inbox=_inbox(config)) if origin.path else None
-    delta = ingest_board(connection, parsed, source=source)
+    chosen = None if lane is None else lane.lane
+    delta = ingest_board(connection, parsed, source=source, lane=chosen, zone=config.timezone)
+    if chosen is not None:
+        set_boards(connection, [delta.board_id], lane=chosen)
     keep_revision(connection, delta.board_id, origin.revision)
     connection.commit()
     if was is not None:

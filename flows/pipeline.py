@@ -22,6 +22,7 @@ from flows.ingest import ingest, take_off
 from flows.opening import opened
 from flows.remember import remember_accepted
 from flows.write_back import write_marks
+from models.enums import LaneName
 from models.errors import BackendUnavailable, PenstockError
 from models.words import counted
 from sql.connection import Database
@@ -49,6 +50,7 @@ async def pipeline(
     pools: bool = True,
     write_back: bool | None = None,
     approve_plans: bool | None = None,
+    lane: LaneName | None = None,
     run_id: uuid.UUID | None = None,
 ) -> dict[str, Any]:
     """Bring one or several boards (files, folders, globs) from ingest to report.
@@ -57,6 +59,7 @@ async def pipeline(
     pinned to the backend; False: in this process. `out` is the report's folder; None writes no files, the report is
     then the run's artifact. `write_back`: bring the marks of the boards' files in step; None takes the setting.
     `approve_plans`: a split waits for a person before any of its parts runs; None takes the setting.
+    `lane`: who waits for the boards' answers (interactive, normal, bulk); None leaves it as it is.
     Returns run id, state (settled, waiting) and counts. Fails when a server fails; what was accepted is kept, and the
     report is written all the same.
     """
@@ -69,7 +72,7 @@ async def pipeline(
             endpoint, probe = await choose(config, backend or config.backend)
             model = endpoint.model or ""
             logger.info("Backend %s at %s: %s.", endpoint.backend, endpoint.url, probe.detail)
-            ingested = await asyncio.to_thread(ingest, board, dialect)
+            ingested = await asyncio.to_thread(ingest, board, dialect, lane)
             boards = [delta["board_id"] for delta in ingested["boards"]]
             await _store(
                 db,

@@ -47,6 +47,7 @@ def write_marks(boards: list[int]) -> list[str]:
                     today=datetime.now(ZoneInfo(config.timezone)).date(),
                     max_bytes=config.max_source_bytes,
                     note=config.write_back_note,
+                    zone=config.timezone,
                 )
             except SourceError as error:
                 said.append(str(error))

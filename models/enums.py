@@ -63,6 +63,18 @@ class Lane(IntEnum):
         return self.name.lower()
 
 
+class LaneName(StrEnum):
+    """A lane as people write it."""
+
+    INTERACTIVE = "interactive"
+    NORMAL = "normal"
+    BULK = "bulk"
+
+    @property
+    def lane(self) -> Lane:
+        return Lane[self.name]
+
+
 class Severity(StrEnum):
     INFO = "info"
     WARNING = "warning"

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from models.board import Finding
-from models.enums import Declared, Status
+from models.enums import Declared, Lane, Status
 from models.review import Try
 
 
@@ -242,6 +242,8 @@ class BoardRow:
     errors: int
     warnings: int
     infos: int
+    lane: int  # models.enums.Lane
+    wip: int | None  # items of it that may run at once; None: any number
 
     @property
     def findings(self) -> int:
@@ -249,6 +251,7 @@ class BoardRow:
 
     def as_json(self) -> dict[str, Any]:
         values = asdict(self)
+        values["lane"] = Lane(self.lane).label
         values["finding_counts"] = {name: values.pop(f"{name}s") for name in ("error", "warning", "info")}
         return values
 

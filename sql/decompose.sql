@@ -356,8 +356,8 @@ update item set status = 0, ready = false, recipe = null, lease = null where id 
 with given as (
   select nextval(pg_get_serial_sequence('item', 'id')) as id, g.*
     from unnest(%(keys)b::uuid[], %(titles)b::text[], %(bodies)b::text[], %(hashes)b::text[], %(lines)b::int4[],
-                %(labels)b::text[])
-         with ordinality as g(key, title, body, content_hash, line, labels, number)
+                %(labels)b::text[], %(lengths)b::int2[])
+         with ordinality as g(key, title, body, content_hash, line, labels, length, number)
 ), before as materialized (
   select i.key, i.id, i.recipe,
          case when %(keep)s and i.status = 4 and s.content_hash = g.content_hash
@@ -368,10 +368,13 @@ with given as (
               else 0 end as status
     from given g join item i on i.board_id = %(board)s and i.key = g.key join item_source s on s.item_id = i.id
 ), kept as (
-  insert into item (id, board_id, parent_id, key, position, priority, status) overriding system value
-  select id, %(board)s, %(item)s, key, %(position)s, %(priority)s, 0 from given order by number
+  insert into item (id, board_id, parent_id, key, position, priority, status, lane, deadline, length)
+         overriding system value
+  select g.id, %(board)s, %(item)s, g.key, %(position)s, %(priority)s, 0, p.lane, p.deadline, g.length
+    from given g cross join (select lane, deadline from item where id = %(item)s) p order by g.number
   on conflict (board_id, key) do update
      set parent_id = excluded.parent_id, position = excluded.position, priority = excluded.priority,
+         lane = excluded.lane, deadline = excluded.deadline, length = excluded.length, hurried = false,
          recipe = (select b.recipe from before b where b.key = excluded.key and b.status <> 0),
          attempts = 0, run_after = now(), ready = false, lease = null,
          status = coalesce((select b.status from before b where b.key = excluded.key), 0)

@@ -10,17 +10,18 @@ select id, sha256, dialect, validation from board where source = %(source)s
 
 -- name: keep_board
 -- Whatever was written, needs and recipes have to be looked at anew.
-insert into board (source, dialect, encoding, title, sha256, validation)
-values (%(source)s, %(dialect)s, %(encoding)s, %(title)s, %(sha256)s, %(validation)s::jsonb)
+insert into board (source, dialect, encoding, title, sha256, validation, lane)
+values (%(source)s, %(dialect)s, %(encoding)s, %(title)s, %(sha256)s, %(validation)s::jsonb, %(lane)s)
 on conflict (source) do update
    set dialect = excluded.dialect, encoding = excluded.encoding, title = excluded.title, sha256 = excluded.sha256,
        validation = excluded.validation, decomposed_sha256 = null, ingested_at = now()
-returning id
+returning id, lane
 
 -- name: stored
 -- In the order of tasks.ingest.identity.Stored. Labels as null where there are none: the client reads many.
 select i.id, i.key, i.parent_id, i.position, s.ext_id, s.kind, s.title, s.declared, s.content_hash, s.origin,
-       s.removed_at is not null, i.priority, s.body, s.line, s.depth, nullif(s.labels, '{}'), s.needs
+       s.removed_at is not null, i.priority, s.body, s.line, s.depth, nullif(s.labels, '{}'), s.needs,
+       i.length, i.deadline
   from item i join item_source s on s.item_id = i.id
  where i.board_id = %(board)s and s.origin <> 'split'
  order by i.position, i.id
@@ -39,9 +40,17 @@ select b.id, b.source from board b
 
 -- name: rename
 -- The folder may be another: needs across boards have to be looked at anew.
-update board set source = %(source)s, decomposed_sha256 = null, remembered_sha256 = null
- where id = %(board)s and source = %(old)s and sha256 = %(sha256)s
-   and not exists (select from board known where known.source = %(source)s)
+with moved as (
+  update board set source = %(source)s, decomposed_sha256 = null, remembered_sha256 = null
+   where id = %(board)s and source = %(old)s and sha256 = %(sha256)s
+     and not exists (select from board known where known.source = %(source)s)
+  returning id
+), paused as (
+  update pause set name = %(source)s
+   where kind = 'board' and name = %(old)s and exists (select from moved)
+     and not exists (select from pause p where p.kind = 'board' and p.name = %(source)s)
+)
+select id from moved
 
 -- name: forget_place
 -- What is remembered and said of a board by its old name: memory takes its text anew; other boards, whose items need
@@ -84,7 +93,7 @@ select nextval(pg_get_serial_sequence('item', 'id')) from generate_series(1, %(c
 
 -- name: copy_items
 -- By COPY: a large board is new rows only, and arrays of them cost the client more than the server.
-copy item (id, board_id, parent_id, key, position, status, priority) from stdin
+copy item (id, board_id, parent_id, key, position, status, priority, lane, length, deadline) from stdin
 
 -- name: copy_sources
 copy item_source (item_id, ext_id, kind, title, body, line, depth, declared, labels, needs, content_hash, origin)
@@ -117,9 +126,13 @@ select count(*) from (
 ) locked
 
 -- name: place_items
-update item i set parent_id = g.parent_id, position = g.position, priority = g.priority
-  from unnest(%(ids)b::bigint[], %(parents)b::bigint[], %(positions)b::int4[], %(priorities)b::int2[])
-       as g(id, parent_id, position, priority)
+-- Another deadline may be near or not: whoever looks for near ones finds it again.
+update item i
+   set parent_id = g.parent_id, position = g.position, priority = g.priority, length = g.length, deadline = g.deadline,
+       hurried = i.hurried and i.deadline is not distinct from g.deadline
+  from unnest(%(ids)b::bigint[], %(parents)b::bigint[], %(positions)b::int4[], %(priorities)b::int2[],
+              %(lengths)b::int2[], %(deadlines)b::timestamptz[])
+       as g(id, parent_id, position, priority, length, deadline)
  where i.id = g.id
 
 -- name: close_reviews
@@ -139,9 +152,9 @@ update item i
    set status = case g.action when 'redo' then g.fresh when 'reshape' then g.fresh when 'restore' then g.fresh when 'reopen' then 0
                               when 'close' then 7 when 'remove' then case i.status when 4 then 4 else 6 end end,
        parent_id = case g.action when 'remove' then null else i.parent_id end,
-       ready = false, lease = null, attempts = 0, recipe = null, run_after = now()
-  from unnest(%(ids)b::bigint[], %(actions)b::text[], %(fresh)b::int2[]) as g(id, action, fresh)
- where i.id = g.id
+       ready = false, lease = null, attempts = 0, recipe = null, run_after = now(), lane = b.lane
+  from unnest(%(ids)b::bigint[], %(actions)b::text[], %(fresh)b::int2[]) as g(id, action, fresh), board b
+ where i.id = g.id and b.id = i.board_id
    and case g.action
          when 'close' then i.status in (0, 1, 2, 3, 5)
          when 'reopen' then i.status in (4, 7)

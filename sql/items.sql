@@ -151,7 +151,7 @@ with refused as (
 select b.id, b.source, b.dialect, b.encoding, b.title, b.sha256, b.ingested_at, b.delta,
        (b.validation ->> 'success')::bool, (b.validation ->> 'rows')::int,
        coalesce(c.items, 0), coalesce(c.steps, 0), coalesce(c.settled, 0), coalesce(c.waiting, 0),
-       coalesce(f.errors, 0), coalesce(f.warnings, 0), coalesce(f.infos, 0)
+       coalesce(f.errors, 0), coalesce(f.warnings, 0), coalesce(f.infos, 0), b.lane, b.wip
   from board b
   left join (
     select i.board_id, count(*) filter (where s.kind <> 'step') as items,

@@ -60,10 +60,6 @@ select exists (select from gone where kind = %(kind)s and name = %(name)s and (u
 -- A person says that what was struck stays so.
 update pause set by = %(by)s, at = now() where kind = %(kind)s and name = %(name)s
 
--- name: rename_board
-update pause set name = %(source)s where kind = 'board' and name = %(old)s
-   and not exists (select from pause p where p.kind = 'board' and p.name = %(source)s)
-
 -- name: known_models
 -- What was asked for by an item, or was ever asked.
 select model from model_state

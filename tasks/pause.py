@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
+from typing import Any
 
 import psycopg
 
@@ -18,7 +19,7 @@ from sql.statements import statement
 from tasks.foreign import storable
 from tasks.quiet import quiet
 
-__all__ = ["PauseKind", "confirm", "duration", "listed", "pause", "paused", "quiet", "resume"]
+__all__ = ["PauseKind", "confirm", "duration", "in_force", "listed", "pause", "paused", "quiet", "resume"]
 
 LONGEST_DAYS = 3660
 
@@ -88,6 +89,11 @@ async def listed(connection: psycopg.AsyncConnection) -> list[Pause]:
     return [_pause(row) for row in await cursor.fetchall()]
 
 
+def in_force(connection: psycopg.Connection[Any]) -> list[Pause]:
+    """The same for who only reads."""
+    return [_pause(row) for row in connection.execute(statement("pause.listed"))]
+
+
 async def paused(
     connection: psycopg.AsyncConnection, *, resource: str, backend: str, device: str | None = None
 ) -> Paused:
@@ -146,6 +152,5 @@ def duration(text: str) -> float:
     return float(seconds)
 
 
-def _pause(row: tuple[object, ...]) -> Pause:
-    kind, *rest = row
-    return Pause(PauseKind(str(kind)), *rest)  # type: ignore[arg-type]
+def _pause(row: tuple[Any, ...]) -> Pause:
+    return Pause(PauseKind(row[0]), *row[1:])

@@ -86,8 +86,11 @@ def write_back(
     max_bytes: int,
     note: bool = False,
     dry_run: bool = False,
+    zone: str = "UTC",
 ) -> WriteBack:
     """Bring the marks of one board's file in step with its items' states, or with `dry_run` only say how.
+
+    `zone`: where the day of a deadline ends, as the board was ingested.
 
     Done becomes done, what a person rejected becomes skipped; what a mark can't say is left and told. Raises
     SourceError when the file was changed since it was ingested (also between reading and replacing it), is no
@@ -135,7 +138,8 @@ def write_back(
     if made.data != data and not dry_run:
         _replace(real, made.data, data, before)
         # What was written is the version that is known: the next write-back, or run, starts from there.
-        ingest_board(connection, parse(made.data, str(path), dialect, max_bytes), source=source)
+        written = parse(made.data, str(path), dialect, max_bytes)
+        ingest_board(connection, written, source=source, zone=zone)
     return result
 
 

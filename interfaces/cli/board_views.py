@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from interfaces.cli.render import SEVERITIES, clean, findings_table, short_names
+from models.enums import Lane
 from models.items import BoardCase, BoardRow, State, delta_words
 from models.words import counted
 from tasks.graph.states import LOOKS
@@ -66,6 +67,9 @@ def board_view(case: BoardCase) -> Group:
             else "\nNo items: knowledge."
         ),
     ]
+    if row.lane != Lane.NORMAL or row.wip is not None:
+        most = f", at most {row.wip} at once" if row.wip is not None else ""
+        parts.append(Text(f"Lane {Lane(row.lane).label}{most}.", "cyan"))
     if row.delta:
         parts.append(Text(f"Its latest version: {delta_words(row.delta)}."))
     parts += _validation(case.validation)

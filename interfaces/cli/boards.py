@@ -9,6 +9,9 @@ import typer
 
 from interfaces.cli.default import Listing
 from interfaces.cli.items import Boards
+from models.enums import LaneName
+
+LANES = ", ".join(LaneName)
 
 app = typer.Typer(
     cls=Listing,
@@ -67,6 +70,46 @@ def show(
         sys.stdout.write(orjson.dumps(case.as_json(), option=orjson.OPT_INDENT_2).decode() + "\n")
         return
     console().print(board_view(case))
+
+
+@app.command("set")
+def set_board(
+    boards: Annotated[
+        list[str], typer.Argument(help="Boards that were read: a path, a folder, or a part of a path.")
+    ],
+    lane: Annotated[
+        LaneName | None,
+        typer.Option(help=f"{LANES}: who waits for the answers is a person now, somebody, nobody."),
+    ] = None,
+    wip: Annotated[
+        int | None,
+        typer.Option(min=0, max=2_000_000_000, help="How many items may run at once; 0: any number."),
+    ] = None,
+) -> None:
+    """Set the lane of boards, with all their open items, and how many items of each may run at once.
+
+    What runs is not interrupted. Both stay until they are set again, over new versions of the board, too.
+    """
+    from interfaces.cli.opening import opened
+    from interfaces.cli.render import clean, console
+    from models.enums import Lane
+    from models.errors import InputError
+    from models.words import counted
+    from tasks.items import board_rows, matching
+    from tasks.lanes import set_boards
+    from tasks.places import shown
+
+    if lane is None and wip is None:
+        raise InputError("Say what is to be set: --lane, --wip or both.")
+    with opened() as (_, database), database.connect() as connection:
+        meant = matching(connection, boards) or []
+        moved = set_boards(connection, meant, lane=None if lane is None else lane.lane, wip=wip)
+        rows = board_rows(connection, meant)
+    for row in rows:
+        most = f"at most {counted(row.wip, 'item')} at once" if row.wip is not None else "no limit of its own"
+        console().print(f"{clean(shown(row.source))}: lane {Lane(row.lane).label}, {most}.", markup=False)
+    if moved:
+        console().print(f"{counted(moved, 'open item')} changed lanes.", style="bright_black")
 
 
 @app.command()

@@ -43,7 +43,7 @@ def dry_run(config: Settings, paths: list[str], dialect: str | None) -> None:
         ):
             console().print(board_tree(board))
             source = origin.source(board.sha256)
-            boards.append(ingest_board(connection, board, source=source).board_id)
+            boards.append(ingest_board(connection, board, source=source, zone=config.timezone).board_id)
         split = parts = plans = 0
         for board_id in boards:
             decomposed = decompose_board(connection, board_id, recipes, Wishes.of(config))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from models.enums import LaneName
 from models.errors import DatabaseError, PenstockError
 
 if TYPE_CHECKING:
@@ -51,6 +52,12 @@ def run(
             help="Ask a person before any part of an item that was split runs; without it, the setting (no).",
         ),
     ] = None,
+    lane: Annotated[
+        LaneName | None,
+        typer.Option(
+            help="interactive, normal or bulk; without it, a board keeps its lane (a new one: normal)."
+        ),
+    ] = None,
 ) -> None:
     """Bring boards from plan to answers, what is doubtful to a review queue, and a report beside.
 
@@ -75,7 +82,9 @@ def run(
 
             show_marks(config, paths, dry_run=True, note=config.write_back_note)
         return
-    raise typer.Exit(_exit_code(_pipeline(config, paths, dialect, backend, out, write_back, approve_plans)))
+    raise typer.Exit(
+        _exit_code(_pipeline(config, paths, dialect, backend, out, write_back, approve_plans, lane))
+    )
 
 
 def demo(out: Out = Path("penstock-report")) -> None:
@@ -125,6 +134,7 @@ def _pipeline(
     out: Path,
     write_back: bool | None = None,
     approve_plans: bool | None = None,
+    lane: LaneName | None = None,
 ) -> Report:
     """Bring up what is not there, run the pipeline flow in this process, show how it goes and what came of it."""
     import uuid
@@ -162,6 +172,7 @@ def _pipeline(
                             pools=pools,
                             write_back=write_back,
                             approve_plans=approve_plans,
+                            lane=lane,
                             run_id=run_id,
                         )
                         run_flow(flow, prefect, database)
@@ -187,14 +198,23 @@ def _ended(database: Database, run_id: uuid.UUID, error: BaseException) -> None:
 
 
 def _show(database: Database, run_id: uuid.UUID, out: Path) -> Report:
+    from interfaces.cli.pause import pause_lines
     from interfaces.cli.render import console, run_summary
+    from models.pause import PauseKind
     from sql.statements import statement
     from tasks import report as reports
+    from tasks.pause import in_force
 
     with database.connect() as connection:
         row = connection.execute(statement("report.latest_run"), {"id": str(run_id)}).fetchone()
         found = reports.build(connection, row[1] if row else [], run_id=run_id)
+        pauses = in_force(connection) if found.unsettled else []
     console().print(run_summary(found))
+    named = {board.path for board in found.boards}
+    for words in pause_lines(
+        each for each in pauses if each.kind is not PauseKind.BOARD or each.name in named
+    ):
+        console().print(words, style="yellow", markup=False)
     if not found.boards:
         return found
     console().print(f"Report: [bold]{out / 'report.md'}[/] and {out / 'report.json'}")

@@ -8,6 +8,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from interfaces.cli.pause import pause_lines
 from interfaces.cli.render import clean, shorten
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ def status_view(found: Status) -> Group:
         shown.append(
             Text(f"Lease: {lease.resource} ({lease.model or 'any model'}) until {lease.until:%H:%M:%S}")
         )
+    for words in pause_lines(found.pauses):
+        shown.append(Text(words, "yellow"))
     if found.runs:
         shown += [Text(), _runs(found)]
     return Group(*shown)

@@ -68,6 +68,7 @@ def show(config: Settings, paths: list[str], *, dry_run: bool, note: bool) -> bo
                     max_bytes=config.max_source_bytes,
                     note=note,
                     dry_run=dry_run,
+                    zone=config.timezone,
                 )
             except NotIngested as error:
                 if (

@@ -22,7 +22,7 @@ from tasks.decompose.duplicates import fingerprint
 from tasks.decompose.plan import plan_text, split_problem
 from tasks.decompose.structure import LONGEST_TITLE, Outline, read_outline
 from tasks.ingest.identity import derived_key
-from tasks.ingest.rows import content_hash, normalised
+from tasks.ingest.rows import content_hash, length, normalised
 
 __all__ = [
     "apply_plan",
@@ -257,6 +257,7 @@ def split_item(
             "keys": keys,
             "titles": titles,
             "bodies": bodies,
+            "lengths": [length(title, body) for title, body in zip(titles, bodies, strict=True)],
             "lines": [int(part.get("line") or parent.line) for part in parts],
             "hashes": [
                 content_hash(title, body, PART_KIND) for title, body in zip(titles, bodies, strict=True)

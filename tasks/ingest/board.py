@@ -13,7 +13,7 @@ import psycopg
 from psycopg.rows import TupleRow
 
 from models.board import Finding, ParsedBoard
-from models.enums import Declared, Severity, Status
+from models.enums import Declared, Lane, Severity, Status
 from models.errors import ServiceError
 from sql.deadlocks import again_after_deadlock
 from sql.statements import statement
@@ -51,8 +51,13 @@ class Delta:
 
 
 @again_after_deadlock
-def ingest_board(connection: Connection, board: ParsedBoard, *, source: str) -> Delta:
+def ingest_board(
+    connection: Connection, board: ParsedBoard, *, source: str, lane: Lane | None = None, zone: str = "UTC"
+) -> Delta:
     """Store a board under `source`, its identity: the absolute path, or "stdin:<hash>" and the like.
+
+    `lane`: of a board that is new; None is the normal one. A board that is known keeps its own (tasks/lanes.py changes
+    it). `zone`: where the day of a deadline ends.
 
     The same bytes again change nothing and give the same findings. After an edit only what was edited changes:
     an item whose content is another starts anew, also one that runs (its report is then ignored); one that was
@@ -65,7 +70,7 @@ def ingest_board(connection: Connection, board: ParsedBoard, *, source: str) -> 
         if (same := _same(connection, board, source)) is not None:
             return same
     with _no_collector():
-        return _changed(connection, board, source)
+        return _changed(connection, board, source, Lane.NORMAL if lane is None else lane, zone)
 
 
 @contextmanager
@@ -80,9 +85,9 @@ def _no_collector() -> Iterator[None]:
             gc.enable()
 
 
-def _changed(connection: Connection, board: ParsedBoard, source: str) -> Delta:
+def _changed(connection: Connection, board: ParsedBoard, source: str, lane: Lane, zone: str) -> Delta:
     verdict = _checked(board, source)  # seconds on the first call: before the lock
-    rows = board_rows(board, verdict.bad_rows)
+    rows = board_rows(board, verdict.bad_rows, zone)
     rows.findings += [
         Finding(bad.code, Severity.ERROR, bad.line, f"{bad.message} The row was left out.")
         for bad in verdict.findings
@@ -91,7 +96,7 @@ def _changed(connection: Connection, board: ParsedBoard, source: str) -> Delta:
         connection.execute(statement("ingest.lock"), {"source": source})
         if (same := _same(connection, board, source)) is not None:
             return same
-        return _store(connection, board, source, rows, verdict.validation)
+        return _store(connection, board, source, rows, verdict.validation, lane)
 
 
 def _checked(board: ParsedBoard, source: str) -> TableVerdict:
@@ -133,7 +138,12 @@ def _same(connection: Connection, board: ParsedBoard, source: str) -> Delta | No
 
 
 def _store(
-    connection: Connection, board: ParsedBoard, source: str, rows: Rows, validation: dict[str, Any]
+    connection: Connection,
+    board: ParsedBoard,
+    source: str,
+    rows: Rows,
+    validation: dict[str, Any],
+    lane: Lane,
 ) -> Delta:
     before = connection.execute(statement("ingest.board"), {"source": source}).fetchone()
     if before is not None and before[2] != board.dialect:
@@ -151,6 +161,7 @@ def _store(
             "title": board.title.replace("\0", ""),
             "sha256": board.sha256,
             "validation": orjson.dumps(validation).decode(),
+            "lane": int(lane),
         },
     ).fetchone()
     assert kept is not None
@@ -171,7 +182,7 @@ def _store(
     connection.execute(statement("ingest.lock_items"), {"board": board_id, "touched": list(touched)})
     _write_transitions(connection, actions)
     if new:
-        _add(connection, board_id, new)
+        _add(connection, board_id, new, lane=int(kept[1]))
     if said:
         connection.execute(statement("ingest.keep_sources"), _source_columns(said))
     if placed:
@@ -277,13 +288,24 @@ def _write_transitions(connection: Connection, actions: dict[int, tuple[str, int
     connection.execute(statement("ingest.mark_removed"), those("remove"))
 
 
-def _add(connection: Connection, board_id: int, new: Sequence[Row]) -> None:
+def _add(connection: Connection, board_id: int, new: Sequence[Row], *, lane: int) -> None:
     with connection.cursor() as cursor:
         with cursor.copy(statement("ingest.copy_items")) as copy:
             for row in new:
                 parent = row.parent.item_id if row.parent else None
                 copy.write_row(
-                    (row.item_id, board_id, parent, row.key, row.position, int(_fresh(row)), row.priority)
+                    (
+                        row.item_id,
+                        board_id,
+                        parent,
+                        row.key,
+                        row.position,
+                        int(_fresh(row)),
+                        row.priority,
+                        lane,
+                        row.length,
+                        row.deadline,
+                    )
                 )
         with cursor.copy(statement("ingest.copy_sources")) as copy:
             for row in new:
@@ -323,7 +345,8 @@ def _says_other(row: Row, item: Stored) -> bool:
 
 def _stands_elsewhere(row: Row, item: Stored) -> bool:
     parent = row.parent.item_id if row.parent else None
-    return (parent, row.position, row.priority) != (item.parent_id, item.position, item.priority)
+    here = (parent, row.position, row.priority, row.length, row.deadline)
+    return here != (item.parent_id, item.position, item.priority, item.length, item.deadline)
 
 
 def _places(rows: Sequence[Row]) -> dict[str, list[Any]]:
@@ -332,6 +355,8 @@ def _places(rows: Sequence[Row]) -> dict[str, list[Any]]:
         "parents": [row.parent.item_id if row.parent else None for row in rows],
         "positions": [row.position for row in rows],
         "priorities": [row.priority for row in rows],
+        "lengths": [row.length for row in rows],
+        "deadlines": [row.deadline for row in rows],
     }
 
 

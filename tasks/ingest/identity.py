@@ -18,6 +18,7 @@ from bisect import bisect_left
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from difflib import SequenceMatcher
 from itertools import islice
 from typing import Any
@@ -50,6 +51,8 @@ class Stored:
     depth: int
     labels: dict[str, str] | None
     needs: list[str]
+    length: int
+    deadline: datetime | None
     name: str = ""
 
     def __post_init__(self) -> None:

@@ -7,10 +7,12 @@ import unicodedata
 import uuid
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from models.board import Finding, ParsedBoard, ParsedItem
 from models.enums import Declared, Severity
 from models.words import quoted
+from tasks.ingest.deadlines import deadline
 
 MAX_DEPTH = 64
 """Deeper items are put under their ancestor of this depth: every level costs the roll-up one more pass."""
@@ -40,6 +42,8 @@ class Row:
     labels: dict[str, str]
     needs: list[str]
     origin: str = BOARD
+    deadline: datetime | None = None
+    length: int = 0  # as a power of two
     name: str = ""  # the title in one spelling, for comparing
     content_hash: str = ""
     container: bool = False
@@ -49,6 +53,7 @@ class Row:
     def __post_init__(self) -> None:
         self.name = normalised(self.title)
         self.content_hash = content_hash(self.title, self.body, self.kind)
+        self.length = length(self.title, self.body)
 
 
 @dataclass(slots=True)
@@ -62,14 +67,22 @@ def content_hash(title: str, body: str, kind: str) -> str:
     return hashlib.sha256("\0".join((" ".join(title.split()), body.strip(), kind)).encode()).hexdigest()
 
 
+def length(title: str, body: str) -> int:
+    """Characters of an item's text as a power of two, rounded up: what is as long takes a model about as long."""
+    return max(len(title) + len(body) - 1, 0).bit_length()
+
+
 def normalised(title: str) -> str:
     if title.isascii():  # the same, several times faster
         return " ".join(title.lower().split())
     return " ".join(unicodedata.normalize("NFKC", title).casefold().split())
 
 
-def board_rows(board: ParsedBoard, bad: Collection[int] = ()) -> Rows:
-    """The rows of a board without its items number `bad` (0-based), whose children go to the next ancestor."""
+def board_rows(board: ParsedBoard, bad: Collection[int] = (), zone: str = "UTC") -> Rows:
+    """The rows of a board without its items number `bad` (0-based), whose children go to the next ancestor.
+
+    `zone`: where the day of a deadline ends.
+    """
     result = Rows()
     left_out = {id(board.items[number]) for number in bad}
     items = sorted(board.items, key=lambda item: (item.line, item.ordinal))
@@ -77,7 +90,7 @@ def board_rows(board: ParsedBoard, bad: Collection[int] = ()) -> Rows:
     kept = [item for item in items if id(item) not in left_out]
     rows: dict[int, Row] = {}  # by id() of the parsed item
     for depth, item, parent in _by_depth(kept, places, left_out, result.findings):
-        rows[id(item)] = _row(item, depth, rows[id(parent)] if parent is not None else None)
+        rows[id(item)] = _row(item, depth, rows[id(parent)] if parent is not None else None, zone)
     for position, item in enumerate(kept, 1):
         rows[id(item)].position = position
     result.rows = _with_phases(list(rows.values()))
@@ -109,11 +122,12 @@ def _document(board: ParsedBoard) -> Row:
     )
 
 
-def _row(item: ParsedItem, depth: int, parent: Row | None) -> Row:
+def _row(item: ParsedItem, depth: int, parent: Row | None, zone: str) -> Row:
     closed_above = parent is not None and not parent.declared.is_open
     inherited = (
         parent.declared if parent is not None and closed_above and not item.explicit_status else item.status
     )
+    due = deadline(item.labels["due"], zone) if "due" in item.labels else None
     return Row(
         position=0,
         parent=parent,
@@ -127,6 +141,7 @@ def _row(item: ParsedItem, depth: int, parent: Row | None) -> Row:
         priority=item.priority,
         labels={_plain(name): _plain(value) for name, value in item.labels.items()},
         needs=[_plain(need) for need in dict.fromkeys(item.needs)],
+        deadline=due or (parent.deadline if parent is not None else None),
     )
 
 
