@@ -16,6 +16,7 @@ from interfaces.cli import (
     lint,
     memory,
     parse,
+    pause,
     review,
     run,
     services,
@@ -35,11 +36,14 @@ def register(app: typer.Typer) -> None:
     app.command("graph")(graph.graph)
     app.add_typer(review.app, name="review")
     app.command("write-back")(write_back.write_back)
+    app.command("pause")(pause.pause)
+    app.command("resume")(pause.resume)
     app.add_typer(memory.app, name="memory")
     app.add_typer(docs.app, name="docs")
     app.command("up")(services.up)
     app.command("down")(services.down)
     app.command("status")(services.status)
+    app.command("upkeep")(services.upkeep)
     app.command("backends")(backends.backends)
     app.command("budgets")(budgets.budgets)
     app.command("doctor")(doctor.doctor)
