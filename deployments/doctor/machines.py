@@ -12,16 +12,13 @@ from models.endpoint import Device, Endpoint
 from models.enums import BackendName, Severity
 from models.words import counted
 
-RELEASES = frozenset({BackendName.OLLAMA})
-"""Kinds that can be told to free the memory of a model; the others keep theirs as long as they run."""
-
 
 def check_machines(facts: Facts) -> Iterator[Trouble]:
     yield from check_exposure(facts)
     yield from check_sharing(facts)
     for device in facts.settings.devices:
         mine = [endpoint for endpoint in facts.settings.endpoints if endpoint.device == device.name]
-        yield from check_device(device, mine)
+        yield from check_device(device, mine, frees(facts))
     for endpoint in facts.settings.endpoints:
         yield from check_weights(facts, endpoint)
 
@@ -141,7 +138,28 @@ def _undeclared(one: Seen, other: Seen) -> bool:
 # --- what does not fit --------------------------------------------------------------------------------------
 
 
-def check_device(device: Device, endpoints: list[Endpoint]) -> Iterator[Trouble]:
+def frees(facts: Facts) -> frozenset[str]:
+    """Endpoints that can be told to free the memory of a model: Ollama, and a vLLM that says whether it sleeps. One of
+    which nothing is known is not said to keep it.
+    """
+    told = {
+        seen.place
+        for seen in facts.seen
+        if not seen.probe.reachable or any(model.loaded is not None for model in seen.probe.models)
+    }
+    known = {seen.place for seen in facts.seen}
+    return frozenset(
+        endpoint.resource
+        for endpoint in facts.settings.endpoints
+        if endpoint.backend == BackendName.OLLAMA
+        or (
+            endpoint.backend == BackendName.OPENAI
+            and (endpoint.resource in told or endpoint.resource not in known)
+        )
+    )
+
+
+def check_device(device: Device, endpoints: list[Endpoint], free: frozenset[str]) -> Iterator[Trouble]:
     place = f"device {device.name}"
     if not endpoints:
         yield Trouble(
@@ -162,17 +180,18 @@ def check_device(device: Device, endpoints: list[Endpoint]) -> Iterator[Trouble]
             "Raise the slots of an endpoint, or lower those of the device.",
         )
     if device.memory is not None:
-        yield from check_memory(device, device.memory, endpoints)
+        yield from check_memory(device, device.memory, endpoints, free)
 
 
-def check_memory(device: Device, memory: float, endpoints: list[Endpoint]) -> Iterator[Trouble]:
+def check_memory(
+    device: Device, memory: float, endpoints: list[Endpoint], free: frozenset[str]
+) -> Iterator[Trouble]:
     place = f"device {device.name}"
-    kept = 0.0  # by servers that free nothing as long as they run
-    words: list[str] = []
+    too_large = False
     for endpoint in endpoints:
-        sizes = {name: spec.memory for name, spec in endpoint.models.items() if spec.memory is not None}
-        for name, size in sizes.items():
+        for name, size in _sizes(endpoint).items():
             if size > memory:
+                too_large = True
                 yield Trouble(
                     "memory_too_small",
                     Severity.ERROR,
@@ -191,36 +210,41 @@ def check_memory(device: Device, memory: float, endpoints: list[Endpoint]) -> It
                 f"The memory {which}is not declared, so it counts as 0 of the {memory:g} GiB of {device.name}.",
                 f'Write what it takes: [endpoints.models."{endpoint.model or "NAME"}"] memory = ...',
             )
-        at_once = _at_once(endpoint, sizes)
-        if at_once:
-            kept += sum(at_once.values())
-            words.append(
-                f"{' + '.join(f'{name} {size:g}' for name, size in at_once.items())} of {endpoint.resource}"
-            )
-    if kept > memory and all(size <= memory for size in _sizes(endpoints)):
+    there = at_once(endpoints, free)
+    total = sum(size for _, size in there)
+    if total > memory and not too_large:
         yield Trouble(
             "memory_too_small",
             Severity.ERROR,
             place,
-            f"What must be loaded at once takes {kept:g} GiB, and the device has {memory:g}: {', '.join(words)}.",
-            "Lower `resident`, take smaller models, or stop one of the servers; vLLM and mlx_lm.server free no memory "
-            "while they run.",
+            f"What must be loaded at once takes {total:g} GiB, and the device has {memory:g}: "
+            f"{', '.join(f'{name} ({size:g})' for name, size in there)}.",
+            "Lower `resident`, take smaller models, or stop one of the servers; vLLM frees its memory where it was "
+            "started with --enable-sleep-mode.",
         )
 
 
-def _sizes(endpoints: list[Endpoint]) -> list[float]:
-    return [
-        spec.memory for endpoint in endpoints for spec in endpoint.models.values() if spec.memory is not None
-    ]
+def at_once(endpoints: list[Endpoint], free: frozenset[str]) -> list[tuple[str, float]]:
+    """What has to fit together, with its GiB: the models of servers that free nothing, those that a server is to keep
+    (`resident`), and beside them the largest of those that come and go.
+    """
+    stay: list[tuple[str, float]] = []
+    come: list[tuple[str, float]] = []
+    for endpoint in endpoints:
+        sizes = sorted(_sizes(endpoint).items(), key=lambda item: -item[1])
+        named = [(f"{name} of {endpoint.resource}", size) for name, size in sizes]
+        if endpoint.resource not in free:
+            started = [each for each, (name, _) in zip(named, sizes, strict=True) if name == endpoint.model]
+            stay += started or named[:1]
+        elif endpoint.resident is not None:
+            stay += named[: endpoint.resident]
+        else:
+            come += named
+    return stay + sorted(come, key=lambda item: -item[1])[:1]
 
 
-def _at_once(endpoint: Endpoint, sizes: dict[str, float]) -> dict[str, float]:
-    """The models that can't be out while others are in: what a server was started with, or its largest `resident`."""
-    if endpoint.backend not in RELEASES:
-        name = endpoint.model or next(iter(sizes), None)
-        return {name: sizes[name]} if name in sizes else {}
-    largest = sorted(sizes, key=lambda name: -sizes[name])[: endpoint.resident or 1]
-    return {name: sizes[name] for name in largest}
+def _sizes(endpoint: Endpoint) -> dict[str, float]:
+    return {name: spec.memory for name, spec in endpoint.models.items() if spec.memory is not None}
 
 
 def check_weights(facts: Facts, endpoint: Endpoint) -> Iterator[Trouble]:

@@ -267,3 +267,27 @@ def test_the_model_of_an_endpoint_is_the_one_it_would_be_asked_for() -> None:
     models = (ModelInfo("nomic-embed-text"), ModelInfo("only", embedding=True), ModelInfo("qwen3:8b"))
     seen = Seen(Endpoint(backend="ollama", url="http://h"), True, Probe(True, "", models))
     assert seen.model is models[2]
+
+
+@pytest.mark.parametrize(
+    ("backend", "flavour", "path"),
+    [
+        ("openai", "vllm", "/v1"),
+        ("openai", "openai", "/v1"),
+        ("openai", "llama", "/v1"),
+        ("mlx", "mlx", "/v1"),
+        ("anthropic", "anthropic", ""),
+        ("gemini", "gemini", "/v1beta"),
+    ],
+)
+async def test_one_token_of_each_kind_of_server(
+    declare: Declare, backend: str, flavour: str, path: str
+) -> None:
+    async with inside(flavour=flavour, models=["m"]) as server:
+        entry = {"backend": backend, "url": server.url + path, "model": "m", "api_key": "sk-test-secret"}
+        found = await diagnosed(declare(entry), ask=True)
+        assert server.stats()["tokens_out"] <= 2  # mlx_lm.server is asked for one when it is probed, too
+    asked = found.facts.declared[0].asked
+    assert asked is not None
+    assert asked.error == ""
+    assert codes(found) == set()

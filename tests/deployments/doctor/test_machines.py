@@ -23,7 +23,7 @@ from deployments.doctor.addresses import (
     reached_from_outside,
 )
 from deployments.doctor.facts import Road, Seen
-from models.calls import Probe
+from models.calls import ModelInfo, Probe
 from models.endpoint import Endpoint
 from models.enums import Severity
 
@@ -190,6 +190,16 @@ def test_models_that_do_not_fit_into_the_memory(declare: Declare) -> None:
     # A server that frees nothing keeps its share.
     assert "takes 36 GiB, and the device has 32" in of(found(32, ollama, mlx), "memory_too_small").what
     assert "memory_too_small" not in codes(found(36, ollama, mlx))
+    # vLLM frees it with its sleep mode, and says whether it has that.
+    vllm = mlx | {"backend": "openai"}
+    assert "memory_too_small" not in codes(found(32, ollama, vllm))
+    settings = declare(
+        *[each | {"device": "gpu", "model": "big"} for each in (ollama, vllm)],
+        devices=[{"name": "gpu", "slots": 4, "memory": 32}],
+    )
+    for loaded, wrong in ((None, True), (True, False)):
+        seen = Seen(settings.endpoints[1], True, Probe(True, "", (ModelInfo("big", loaded=loaded),)))
+        assert ("memory_too_small" in codes(judge(Facts(settings, (seen,))))) is wrong
     assert "counts as 0 of the 32 GiB" in of(found(32, mlx | {"models": {}}), "memory_unknown").what
     assert "memory_unknown" not in codes(found(36, ollama, mlx))
 
