@@ -99,10 +99,12 @@ def check_sharing(facts: Facts) -> Iterator[Trouble]:
         if apart:
             concerned = [seen for seen in group if any(seen in pair for pair in apart)]
             together = sum(seen.endpoint.slots for seen in concerned)
-            name = (
-                "gpu"
-                if machine == HERE
-                else "gpu-of-" + concerned[0].endpoint.url.split("/")[2].partition(":")[0]
+            there = next((seen.endpoint.device for seen in concerned if seen.endpoint.device), None)
+            name = there or ("gpu" if machine == HERE else f"gpu of {host_of(concerned[0])}")
+            add = (
+                f'give each device = "{name}"'
+                if there
+                else f'add [[devices]] name = "{name}" and give each device = "{name}"'
             )
             yield Trouble(
                 "device_undeclared",
@@ -110,8 +112,7 @@ def check_sharing(facts: Facts) -> Iterator[Trouble]:
                 machine if machine == HERE else host_of(concerned[0]),
                 f"{' and '.join(seen.place for seen in concerned)} run on one machine and have no common device: "
                 f"together they may get {together} requests at once, and two models loaded.",
-                f'If they share a GPU or its memory, add [[devices]] name = "{name}" and give each device = "{name}"; '
-                "with a GPU for each, give each a device of its own.",
+                f"If they share a GPU or its memory, {add}; with a GPU for each, give each a device of its own.",
             )
 
 
