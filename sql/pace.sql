@@ -5,12 +5,11 @@ select allowed, slots, reason, coalesce(extract(epoch from held_until - now()), 
   from endpoint where resource = %(resource)s::text
 
 -- name: save
--- By whoever holds the endpoint's lease; without a token by anyone. No row: it is another drain's now.
+-- By whoever holds the endpoint's lease. No row: it is another drain's now.
 insert into endpoint (resource, backend, url, device, slots, allowed, held_until, reason)
 select %(resource)s::text, %(backend)s::text, %(url)s::text, %(device)s::text, %(slots)s::smallint,
        %(allowed)s::real, now() + %(held_seconds)s::float8 * interval '1 second', %(reason)s::text
- where %(token)s::bigint is null
-    or exists (select from lease
+ where exists (select from lease
                 where resource = %(resource)s::text and token = %(token)s::bigint and expires_at > now())
 on conflict (resource) do update
    set backend = excluded.backend, url = excluded.url, device = excluded.device, slots = excluded.slots,

@@ -22,12 +22,11 @@ What is not known never raises it: an answer without its seconds, a reading of t
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
 import math
 import os
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -46,9 +45,10 @@ __all__ = [
     "Host",
     "Pace",
     "State",
-    "host_reading",
     "is_local",
+    "load",
     "read_host",
+    "save",
     "states",
 ]
 
@@ -104,11 +104,6 @@ def read_host() -> Host:
     except (OSError, psutil.Error):
         load = None
     return Host(memory, load)
-
-
-def host_reading(url: str, read: Callable[[], Host] = read_host) -> Host | None:
-    """How the machine of the server with this URL is; None where that is not this machine."""
-    return read() if is_local(url) else None
 
 
 def is_local(url: str) -> bool:
@@ -175,10 +170,7 @@ def _gain(level: int) -> float:
 
 @dataclass(slots=True)
 class Pace:
-    """The pace of one endpoint, for one drain. `now` and `sent_at` are seconds on the event loop's clock.
-
-    Pure, but for `load` and `save`.
-    """
+    """The pace of one endpoint, for one drain. Pure: `now` and `sent_at` are seconds on one clock of the caller."""
 
     slots: int
     allowed: int = 0  # 0: all of them
@@ -282,13 +274,10 @@ class Pace:
             self.changed = True
 
     def host(self, reading: Host | None, now: float) -> None:
-        """How the server's machine is, as `host_reading` gives it; None: it is not this one.
-
-        Once there was a reading, there must be others: without, nothing is raised.
-        """
-        if reading is None:
+        """How this machine is; None: it could not be read. Of a server elsewhere it says nothing."""
+        if not self.local:
             return
-        self.local = True
+        reading = reading or Host(None, None)
         trouble = reading.trouble()
         self._calm_until = now + READING_SECONDS if reading.known and not trouble else -math.inf
         if not trouble:
@@ -304,47 +293,6 @@ class Pace:
     def forget(self, now: float) -> None:
         """What was measured says nothing of what comes: another model answers now."""
         self._enter(self.allowed, now, "")
-
-    async def load(self, connection: psycopg.AsyncConnection[Any], resource: str) -> None:
-        """Begin where the drain before was; where nothing is stored, with all slots.
-
-        Where all slots were allowed and other slots are declared since, it is all of those.
-        """
-        row = await (await connection.execute(statement("pace.load"), {"resource": resource})).fetchone()
-        if row is None:
-            return
-        allowed, slots, reason, held = row
-        now = asyncio.get_running_loop().time()
-        self._enter(self.slots if allowed >= slots else max(1, min(int(allowed), self.slots)), now, "")
-        self.held_until = self._stored_until = now + held if held > 0 else -math.inf
-        self.reason, self.changed = reason, False
-
-    async def save(
-        self, connection: psycopg.AsyncConnection[Any], endpoint: Endpoint, token: int | None = None
-    ) -> bool:
-        """Keep it for the next drain and for people to see. False: the lease with this token is no more.
-
-        `token` None: not by a drain, so no lease is asked for.
-        """
-        now = asyncio.get_running_loop().time()
-        values = {
-            "resource": endpoint.resource,
-            "backend": endpoint.backend,
-            "url": endpoint.url,
-            "device": endpoint.device,
-            "slots": self.slots,
-            "allowed": self.allowed,
-            "held_seconds": self.held_until - now if self.held_until > now else None,
-            "reason": self.reason,
-            "token": token,
-        }
-        self.changed, self._stored_until = False, self.held_until  # what changes meanwhile is saved next time
-        try:
-            cursor = await connection.execute(statement("pace.save"), values)
-        except BaseException:
-            self.changed = True
-            raise
-        return cursor.rowcount == 1
 
     def _may_rise(self, now: float) -> bool:
         return now >= self.held_until and (not self.local or now < self._calm_until)
@@ -368,6 +316,51 @@ _IN_WORDS = {
     ErrorType.OUT_OF_MEMORY: "the server ran out of memory",
     ErrorType.TIMEOUT: "an answer took too long",
 }
+
+
+async def load(connection: psycopg.AsyncConnection[Any], endpoint: Endpoint, now: float) -> Pace:
+    """The pace at which a drain begins: where the one before it was; where nothing is stored, all slots.
+
+    Where all slots were allowed and other slots are declared since, it is all of those.
+    """
+    row = await (await connection.execute(statement("pace.load"), {"resource": endpoint.resource})).fetchone()
+    local = is_local(endpoint.url)
+    if row is None:
+        return Pace(endpoint.slots, local=local)
+    allowed, slots, reason, held = row
+    until = now + held if held > 0 else -math.inf
+    return Pace(
+        endpoint.slots,
+        0 if allowed >= slots else max(1, int(allowed)),
+        local,
+        held_until=until,
+        reason=reason,
+        _stored_until=until,
+    )
+
+
+async def save(
+    connection: psycopg.AsyncConnection[Any], endpoint: Endpoint, pace: Pace, *, token: int, now: float
+) -> bool:
+    """Keep it for the next drain and for people to see. False: the lease with this token is no more."""
+    values = {
+        "resource": endpoint.resource,
+        "backend": endpoint.backend,
+        "url": endpoint.url,
+        "device": endpoint.device,
+        "slots": pace.slots,
+        "allowed": pace.allowed,
+        "held_seconds": pace.held_until - now if pace.held_until > now else None,
+        "reason": pace.reason,
+        "token": token,
+    }
+    pace.changed, pace._stored_until = False, pace.held_until  # what changes meanwhile is saved next time
+    try:
+        cursor = await connection.execute(statement("pace.save"), values)
+    except BaseException:
+        pace.changed = True
+        raise
+    return cursor.rowcount == 1
 
 
 @dataclass(frozen=True, slots=True)
