@@ -516,3 +516,20 @@ async def test_an_endpoint_that_nobody_drains_for_a_week_gives_its_items_back(wo
     assert (await drain(world.database, HERE, provider)).accepted == 3
     assert sorted(provider.asked) == sorted(ids * 2), "they were sent anew, and the old answers ignored"
     each_once(world, 3)
+
+
+async def test_a_batch_that_nobody_can_ask_for_is_given_up_after_days(world: World) -> None:
+    world.add(3)
+    provider = Provider()
+    provider.states = [RUNNING] * 1000
+    await drain(world.database, HERE, provider, deadline=asyncio.get_running_loop().time() + 0.2)
+    provider.states = [broken(ErrorType.AUTH)]
+    with world.database.connect() as connection:
+        connection.execute("update provider_batch set created_at = now() - interval '4 days'")
+    assert (await drain(world.database, HERE, provider)).accepted == 3
+    assert len(provider.sent) == 2
+    assert world.rows("select state, detail from provider_batch order by id") == [
+        ("lost", "nobody could ask for it for days: it is auth."),
+        ("ended", ""),
+    ]
+    each_once(world, 3)
