@@ -8,7 +8,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -23,6 +23,7 @@ from models.settings import Settings
 from sql.connection import Database
 from tasks.execute.lease import Lease
 from tasks.execute.loading import Way
+from tasks.execute.residency import Load, Room
 from tasks.execute.store import Store
 from tasks.execute.switching import Loaded, Switch
 
@@ -43,7 +44,6 @@ class Gpu:
     database: Database
     settings: Settings
     stack: AsyncExitStack
-    clocks: dict[str, Callable[[], float]] = field(default_factory=dict)
 
     def rows(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
         with self.database.connect() as connection:
@@ -183,20 +183,6 @@ async def test_a_model_is_loaded_and_answers_before_it_is_used(gpu: Gpu) -> None
         assert server.engine.loaded["small"].context == drain.endpoint.context_tokens
 
 
-async def test_a_model_that_is_there_costs_no_request(gpu: Gpu) -> None:
-    async with machine() as server:
-        drain = await gpu.drain(ollama(server.url))
-        await drain.switch.to("small")
-        before = gpu.rows("select used_at from residency")
-        seen: list[str] = []
-        route = server.engine.request
-        server.engine.request = lambda *call, **more: seen.append("") or route(*call, **more)  # type: ignore[method-assign,func-returns-value]
-        assert await drain.switch.to("small") == Loaded()
-        assert await drain.switch.to("small:latest") == Loaded(), "another name of the same model"
-        assert seen == []
-        assert gpu.rows("select used_at from residency") > before
-
-
 async def test_what_the_server_has_loaded_is_known_at_the_start(gpu: Gpu) -> None:
     async with machine() as server:
         first = await gpu.drain(ollama(server.url))
@@ -281,11 +267,19 @@ class Scripted:
         self.error: ModelCallError | None = None
         self.budgets: list[float] = []
         self.unloaded: list[str] = []
+        self.calls = 0
+        self.lingers = 0  # probes, a second apart, in which what was let go is listed still
 
     def clock(self) -> float:
         return self.now
 
     async def probe(self, deadline: float) -> Probe:
+        self.calls += 1
+        if self.unloaded and self.loaded == self.unloaded[-1]:
+            self.now += 1
+            self.lingers -= 1
+            if self.lingers < 0:
+                self.loaded = None
         return Probe(True, "here", tuple(ModelInfo(name, loaded=name == self.loaded) for name in SIZES))
 
     async def can_load(self, deadline: float) -> bool:
@@ -304,18 +298,32 @@ class Scripted:
 
     async def unload(self, model: str, deadline: float) -> None:
         self.unloaded.append(model)
-        self.loaded = None
+        if not self.lingers:
+            self.loaded = None
 
     async def answer(self, request: ModelRequest, deadline: float) -> ModelAnswer:
+        self.calls += 1
         return ModelAnswer("yes", request.model, "stop")
 
     async def close(self) -> None:
         return None
 
 
-async def scripted(gpu: Gpu, **more: Any) -> tuple[Scripted, Drain]:
+async def scripted(gpu: Gpu, url: str = "http://gpu:1", **more: Any) -> tuple[Scripted, Drain]:
     server = Scripted()
-    return server, await gpu.drain(ollama("http://gpu:1", **more), server, clock=server.clock)
+    return server, await gpu.drain(ollama(url, **more), server, clock=server.clock)
+
+
+async def test_a_model_that_is_there_costs_no_request(gpu: Gpu) -> None:
+    server, drain = await scripted(gpu)
+    assert (await drain.switch.to("small")).waited == 0
+    before, used = server.calls, gpu.rows("select used_at from residency")
+    assert await drain.switch.to("small") == Loaded()
+    assert await drain.switch.to("small:latest") == Loaded(), "another name of the same model"
+    await drain.switch.touch()
+    assert (server.calls, len(server.budgets)) == (before, 1)
+    assert gpu.rows("select used_at from residency") > used
+    assert drain.switch.resident == {"small", "small:latest"}
 
 
 async def test_the_time_that_a_load_may_take_is_learned(gpu: Gpu) -> None:
@@ -347,6 +355,24 @@ async def test_a_load_that_takes_too_long_is_given_up_and_let_go(gpu: Gpu) -> No
     assert (caught.value.error_type, caught.value.timeout) == (ErrorType.TIMEOUT, TimeoutKind.FIRST_TOKEN)
     assert (gpu.residency(), server.unloaded, drain.switch.resident) == ([], ["large"], frozenset())
     assert gpu.rows("select * from model_state") == []
+
+
+async def test_memory_is_free_when_the_server_says_so(gpu: Gpu) -> None:
+    server, drain = await scripted(gpu, resident=1)
+    await drain.switch.to("small")
+    server.lingers = 3
+    assert (await drain.switch.to("middle")).waited == 4
+    assert gpu.residency() == [("middle", "loaded")]
+
+
+async def test_a_model_that_does_not_go_is_an_error_and_counts_still(gpu: Gpu) -> None:
+    server, drain = await scripted(gpu, resident=1)
+    await drain.switch.to("small")
+    server.lingers = 1000
+    with pytest.raises(ModelCallError, match="small was told to go at test://gpu and is loaded still"):
+        await drain.switch.to("middle")
+    assert gpu.residency() == [("small", "loaded")]
+    assert server.now == pytest.approx(30, abs=2)
 
 
 async def test_an_error_of_a_load_is_told_as_it_is(gpu: Gpu) -> None:
@@ -414,6 +440,31 @@ async def test_a_device_loads_one_model_at_a_time(gpu: Gpu) -> None:
         loaded = await asyncio.gather(one.switch.to("small"), other.switch.to("middle"))
         assert sorted(each.waited >= 0.15 for each in loaded) == [False, True]
         assert (both.total("loads"), both.most("max_loading"), both.most("max_memory")) == (2, 1, 13)
+
+
+@pytest.mark.parametrize("needed", [0.0, 10.0])
+async def test_of_many_that_come_at_once_one_loads_and_no_memory_is_given_twice(
+    gpu: Gpu, needed: float
+) -> None:
+    """Each on a connection of its own, as drains are: what the lock of the device is for."""
+    drains = [
+        (await scripted(gpu, url=f"http://gpu:{number}", models={"m": ModelSpec(memory=needed or None)}))[1]
+        for number in range(8)
+    ]
+    rooms = [Room(drain.endpoint.resource, "m", needed, GPU.memory, None) for drain in drains]
+    held = 0
+    for _ in range(len(drains)):
+        plans = await asyncio.gather(
+            *(drain.switch._rows.decide(room, 900, ()) for drain, room in zip(drains, rooms, strict=True))
+        )
+        won = [number for number, decided in enumerate(plans) if isinstance(decided, Load)]
+        assert len(won) <= 1, "one load at a time"
+        for number in won:
+            await drains[number].switch._rows.loaded("m", 1.0)
+            del drains[number], rooms[number]
+        held += len(won)
+    assert held == (8 if not needed else 2)
+    assert gpu.rows("select count(*) from residency where state = 'wanted'") == [(8 - held,)]
 
 
 async def test_memory_of_another_drain_is_waited_for_and_never_taken(gpu: Gpu) -> None:
