@@ -162,7 +162,7 @@ def test_a_limit_is_set_and_lifted_without_the_lane(connection: psycopg.Connecti
     board = ingest(connection, PLAN)
     seen = []
     for options in ({"wip": 2}, {"lane": Lane.BULK}, {"wip": 0}):
-        set_boards(connection, [board], **options)  # type: ignore[arg-type]
+        set_boards(connection, [board], **options)
         seen.append(connection.execute("select lane, wip from board").fetchone())
     assert seen == [(1, 2), (2, 2), (2, None)]
 
