@@ -137,10 +137,13 @@ async def look_once(client: PrefectClient, database: Database, settings: Setting
         deployment = f"execute/{each.backend}"
         try:
             if may_start(await _past(client, deployment), datetime.now(UTC)):
+                parameters = {"backend": each.backend, "boards": list(each.boards)}
                 run = await start_run(
-                    client, deployment, {"backend": each.backend, "boards": list(each.boards)}
+                    client, deployment, parameters | ({"spilled": True} if each.spilled else {})
                 )
-                started.append(f"{deployment}: run {run} for {each.items} ready items")
+                started.append(
+                    f"{deployment}: run {run} for {each.items} ready items. {each.spilled}".rstrip(". ")
+                )
         except PenstockError as error:
             problems.append(error)
     for line in started:

@@ -24,6 +24,7 @@ from tasks.decompose.complexity import Complexity
 from tasks.execute import Batch, ClaimedItem, Drain, RunBatch, Seat, Stages, Tally, adopt, drain_any
 from tasks.recipes import Recipes, load_recipes, render
 from tasks.remember import recall_for_items
+from tasks.spill import kept
 
 __all__ = ["execute", "observed", "stages"]
 
@@ -54,9 +55,12 @@ def stages(context_tokens: int, recipes: Mapping[str, Recipe] | None = None, spl
 
 
 @flow(name="execute", flow_run_name="drain {backend}", validate_parameters=True)
-async def execute(backend: str = "auto", boards: list[int] | None = None) -> dict[str, Any]:
+async def execute(
+    backend: str = "auto", boards: list[int] | None = None, spilled: bool = False
+) -> dict[str, Any]:
     """Drain the ready items of `boards` (all boards when None) on a server of this backend.
 
+    `spilled`: it takes the work of another backend, and leaves to that one what its own recipes may not do.
     Returns the counts. Fails with BackendUnavailable when no such server answers or it stops answering; accepted
     answers are kept and the rest stays queued.
     """
@@ -79,7 +83,7 @@ async def execute(backend: str = "auto", boards: list[int] | None = None) -> dic
             tally = await drain_any(
                 db,
                 seats,
-                recipes=recipes,
+                recipes=kept(recipes, seats[0].endpoint.backend) if spilled else recipes,
                 settings=config,
                 boards=boards,
                 trace_id=flow_run.id or "",

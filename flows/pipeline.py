@@ -15,7 +15,6 @@ from prefect.cache_policies import NO_CACHE
 from prefect.deployments.flow_runs import arun_deployment
 from prefect.runtime import flow_run
 
-from backends.registry import choose
 from flows.decompose import decompose
 from flows.execute import execute
 from flows.ingest import ingest, take_off
@@ -24,12 +23,14 @@ from flows.remember import remember_accepted
 from flows.write_back import write_marks
 from models.enums import LaneName
 from models.errors import BackendUnavailable, PenstockError
+from models.settings import Settings
 from models.words import counted
 from sql.connection import Database
 from sql.statements import statement
 from tasks import report as reports
 from tasks.decompose import look_again
 from tasks.ingest import COUNTS
+from tasks.spill import Taken, take
 
 __all__ = ["pipeline"]
 
@@ -69,7 +70,8 @@ async def pipeline(
         await _store(db, "report.start_run", id=run, params=orjson.dumps({"board": board}).decode())
         boards: list[int] = []
         try:
-            endpoint, probe = await choose(config, backend or config.backend)
+            taken = await _take(db, config, backend or config.backend)
+            endpoint, probe = taken.endpoints[0]
             model = endpoint.model or ""
             logger.info("Backend %s at %s: %s.", endpoint.backend, endpoint.url, probe.detail)
             ingested = await asyncio.to_thread(ingest, board, dialect, lane)
@@ -91,11 +93,13 @@ async def pipeline(
             if gone := await asyncio.to_thread(take_off, boards, []):
                 await _store(db, "report.run_gone", id=run, gone=[*ingested["gone"], *gone])
                 await asyncio.to_thread(decompose, boards, approve_plans)
-            await _execute(str(endpoint.backend), boards, pools)
+            if taken.reason:
+                await _spilled(db, run, taken)
+            taken = await _execute(db, config, run, taken, boards, pools)
             if await asyncio.to_thread(
                 look_again, db, config
             ):  # a part that a model made is another item's work
-                await _execute(str(endpoint.backend), boards, pools)
+                await _execute(db, config, run, taken, boards, pools)
             await remember_accepted()
             if config.write_back if write_back is None else write_back:
                 written = await asyncio.to_thread(write_marks, boards)
@@ -109,12 +113,52 @@ async def pipeline(
         return await _finish(db, run, boards, out)
 
 
-async def _execute(backend: str, boards: list[int], pools: bool) -> None:
+async def _take(db: Database, config: Settings, wanted: str) -> Taken:
+    connection = await db.aconnect(autocommit=True)
+    try:
+        return await take(config, wanted, connection)
+    finally:
+        await connection.close()
+
+
+async def _spilled(db: Database, run: uuid.UUID, taken: Taken) -> None:
+    """Say that another backend does the work, in the log and in the report."""
+    get_run_logger().warning("%s", taken.sentence)
+    await _store(db, "report.run_spilled", id=run, wanted=taken.wanted, sentence=taken.sentence)
+
+
+async def _execute(
+    db: Database, config: Settings, run: uuid.UUID, taken: Taken, boards: list[int], pools: bool
+) -> Taken:
+    """Drain. Where the backend gives out in the middle, the one that the setting spill names goes on, if it may."""
+    tried = {taken.backend}
+    while True:
+        try:
+            await _drain(taken.backend, boards, pools, spilled=bool(taken.reason))
+        except BackendUnavailable as error:
+            if taken.wanted not in config.spill:
+                raise
+            try:
+                taken = await _take(db, config, taken.wanted)
+            except BackendUnavailable as none:
+                raise error from none
+            if taken.backend in tried:
+                raise  # it can be used, or could be: what went wrong was something else
+            tried.add(taken.backend)
+            await _spilled(db, run, taken)
+        else:
+            return taken
+
+
+async def _drain(backend: str, boards: list[int], pools: bool, *, spilled: bool) -> None:
     if not pools:
-        await execute(backend, boards)
+        await execute(backend, boards, spilled=spilled)
         return
     finished = await arun_deployment(
-        f"execute/{backend}", parameters={"backend": backend, "boards": boards}, timeout=None, poll_interval=1
+        f"execute/{backend}",
+        parameters={"backend": backend, "boards": boards, "spilled": spilled},
+        timeout=None,
+        poll_interval=1,
     )
     if finished.state is None or not finished.state.is_completed():
         state = finished.state

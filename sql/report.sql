@@ -60,6 +60,11 @@ update run set board_ids = %(boards)b::bigint[], backend = %(backend)s, endpoint
                                             'deltas', %(deltas)s::jsonb)
  where id = %(id)s
 
+-- name: run_spilled
+-- Another backend does the work of `wanted`: its later work goes to `wanted` all the same.
+update run set params = params || jsonb_build_object('spilled_from', %(wanted)s::text, 'spilled', %(sentence)s::text)
+ where id = %(id)s
+
 -- name: run_gone
 update run set params = params || jsonb_build_object('gone', %(gone)s::text[]) where id = %(id)s
 

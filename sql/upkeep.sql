@@ -2,8 +2,8 @@
 
 -- name: wanted_drains
 -- Boards with claimable work whose backend has no live lease. What a drain that died had claimed is work too. An item
--- without a backend of its own goes where its board's latest run went; null where no run has chosen yet. What a provider
--- answers later is waited for where it was sent.
+-- without a backend of its own goes where its board's latest run went, or would have gone (`spilled_from`); null where no
+-- run has chosen yet. What a provider answers later is waited for where it was sent. `named`: it can go nowhere else.
 with work as (
   select board_id, coalesce(backend, case when status = 2 then (
            select split_part(b.resource, ' ', 1) from provider_batch_item p
@@ -15,14 +15,15 @@ with work as (
           and not exists (select from lease l where l.token = item.lease and l.expires_at > now()))
    group by 1, 2, 3
 ), placed as (
-  select coalesce(w.backend, (select r.backend from run r
+  select coalesce(w.backend, (select coalesce(r.params ->> 'spilled_from', r.backend) from run r
                                where r.board_ids @> array[w.board_id] and r.backend is not null
-                               order by r.started_at desc limit 1)) as backend, w.board_id, w.recipe, w.items
+                               order by r.started_at desc limit 1)) as backend, w.board_id, w.recipe, w.items,
+         w.backend is not null as named
     from work w
 )
-select backend, board_id, recipe, items from placed p
+select backend, board_id, recipe, items, named from placed p
  where not exists (select 1 from lease l where l.backend = p.backend and l.expires_at > now())
- order by backend, board_id, recipe
+ order by backend, board_id, recipe, named
 
 -- name: live_lease
 select exists (select 1 from lease where backend = %(backend)s::text and expires_at > now())

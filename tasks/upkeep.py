@@ -15,10 +15,11 @@ import orjson
 import psycopg
 
 from backends.registry import choose
-from models.errors import PenstockError
+from models.errors import BackendUnavailable, PenstockError, SettingsError
 from models.recipe import Recipe
 from models.settings import Settings
 from sql.statements import statement
+from tasks import spill
 
 __all__ = [
     "Delivery",
@@ -52,6 +53,8 @@ class Wanted:
     backend: str
     items: int
     boards: tuple[int, ...] = field(default=(), compare=False)
+    spilled: str = field(default="", compare=False)
+    """Why it takes the work of another backend, in a sentence; then it leaves what its recipes may not do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,7 @@ class Work:
     board: int
     recipe: str
     items: int
+    named: bool = False  # the items say their backend themselves
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +93,7 @@ async def wanted_drains(
 
     Items that no backend was chosen for go to the one in the settings; with `auto`, to the one that answers now.
     Where none does, the others are wanted all the same; raises BackendUnavailable when there is nothing else to do.
+    Work of a backend that can't be used goes to the one that the setting spill names (tasks/spill.py), until it can.
     Items of a recipe that their backend may not do, nor any fallback of it, want no drain: it would take none of them.
     """
     rows = await (await connection.execute(statement("upkeep.wanted_drains"))).fetchall()
@@ -111,10 +116,53 @@ async def wanted_drains(
             found[work.backend].append(work)
     if problem is not None and not found:
         raise problem
-    return [
-        Wanted(backend, sum(work.items for work in some), tuple(sorted({work.board for work in some})))
-        for backend, some in sorted(found.items())
+    moved = [
+        await _spill(connection, settings, recipes, backend, found)
+        for backend in sorted(found)
+        if backend in settings.spill
     ]
+    return sorted(
+        [_wanted(backend, some) for backend, some in found.items() if some]
+        + [each for each in moved if each],
+        key=lambda wanted: (wanted.backend, wanted.spilled),
+    )
+
+
+def _wanted(backend: str, some: Sequence[Work], spilled: str = "") -> Wanted:
+    boards = tuple(sorted({work.board for work in some}))
+    return Wanted(backend, sum(work.items for work in some), boards, spilled)
+
+
+async def _spill(
+    connection: psycopg.AsyncConnection[Any],
+    settings: Settings,
+    recipes: Mapping[str, Recipe],
+    backend: str,
+    found: dict[str, list[Work]],
+) -> Wanted | None:
+    """Take out of `found` what another backend is to do while this one can't; None where it can, or nobody else may."""
+    most = max((recipe.header.max_tokens for recipe in recipes.values()), default=spill.MAX_TOKENS)
+
+    async def obstacle(name: str) -> str | None:
+        try:
+            await spill.usable(settings, name, connection, max_tokens=most, patience=0.0)
+        except BackendUnavailable as error:
+            return str(error)
+        except SettingsError:
+            # Described wrongly: a drain of the wanted one says so, and no other one is to take its work.
+            return None if name == backend else f"{name} is described wrongly."
+        return None
+
+    other, reasons = await spill.first_usable(spill.line(backend, settings.spill), obstacle)
+    if other is None or other == backend:
+        return None
+    mine = [w for w in found[backend] if not w.named and spill.allows(recipes.get(w.recipe), other)]
+    found[backend] = [work for work in found[backend] if work not in mine]
+    cursor = await connection.execute(statement("upkeep.live_lease"), {"backend": other})
+    busy = await cursor.fetchone()
+    if not mine or (busy is not None and busy[0]):
+        return None  # a drain of the other one is at work: when it ends there is another look
+    return _wanted(other, mine, spill.spilled(backend, other, reasons[0]))
 
 
 def _can(backend: str, name: str, recipes: Mapping[str, Recipe]) -> bool:

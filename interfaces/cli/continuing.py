@@ -37,7 +37,10 @@ def carry_on(released: int) -> None:
 
         # Each board goes on with the backend that its run had chosen.
         for drain in asyncio.run(look()):
-            done = run_flow(execute(drain.backend, list(drain.boards)), prefect, database)
+            if drain.spilled:
+                console().print(drain.spilled, markup=False)
+            flow = execute(drain.backend, list(drain.boards), spilled=bool(drain.spilled))
+            done = run_flow(flow, prefect, database)
             console().print(
                 f"Done: {done['accepted']} accepted, {done['deferred']} deferred by {done['backend']} "
                 f"({done['model']})."

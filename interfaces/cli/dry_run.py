@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
-from backends.registry import choose
 from interfaces.cli.opening import opened
 from interfaces.cli.reading import boards_of
 from interfaces.cli.render import board_tree, clean, console
@@ -21,6 +20,7 @@ from tasks.decompose import Wishes, decompose_board
 from tasks.ingest import ingest_board
 from tasks.ingest.origins import contents
 from tasks.recipes import load_recipes
+from tasks.spill import take
 
 if TYPE_CHECKING:
     from models.settings import Settings
@@ -79,10 +79,13 @@ def dry_run(config: Settings, paths: list[str], dialect: str | None) -> None:
     )
     kept = "Nothing was stored, no model was called."
     try:
-        endpoint, probe = asyncio.run(choose(config, config.backend))
+        taken = asyncio.run(take(config, config.backend))
     except BackendUnavailable:
         console().print(kept)
         raise
+    endpoint, probe = taken.endpoints[0]
+    if taken.sentence:
+        console().print(taken.sentence, markup=False)
     console().print(
         f"By {endpoint.backend} at {endpoint.url}, model {endpoint.model}: {probe.detail}.", markup=False
     )

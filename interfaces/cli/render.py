@@ -147,6 +147,8 @@ def run_summary(report: Report) -> Group:
     lines += [Text(f"Not read: {clean(sentence)}", "red") for sentence in report.unreadable]
     lines += [Text(clean(sentence), "yellow") for sentence in report.gone]
     lines += [Text(f"Written back: {clean(sentence)}") for sentence in report.written]
+    if report.spilled:
+        lines.append(Text(clean(report.spilled), "yellow"))
     if report.backend:
         told = (
             "no model was called" if report.backend == "extractive" else f"model {clean(report.model or '')}"

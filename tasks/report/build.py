@@ -81,6 +81,7 @@ def build(
         endpoint=run.get("endpoint"),
         model=run.get("model"),
         error=run.get("error"),
+        spilled=(run.get("params") or {}).get("spilled"),
         unreadable=(run.get("params") or {}).get("unreadable", []),
         gone=(run.get("params") or {}).get("gone", []),
         written=(run.get("params") or {}).get("written", []),

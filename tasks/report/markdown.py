@@ -94,7 +94,8 @@ def _how(report: Report) -> list[str]:
             f"{counted(report.calls, 'call')}, "
             f"{report.prompt_tokens} prompt and {report.completion_tokens} answer tokens."
         )
-    return [how, ""]
+    said = [report.spilled, ""] if report.spilled else []
+    return [*said, how, ""]
 
 
 def _overview(report: Report) -> list[str]:

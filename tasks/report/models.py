@@ -112,6 +112,7 @@ class Report(BaseModel):
     model: str | None
     simulated: bool
     error: str | None
+    spilled: str | None = None  # a sentence: another backend than the wanted one did the work
     unreadable: list[str] = Field(default_factory=list)  # one sentence for each file that could not be read
     gone: list[str] = Field(default_factory=list)  # sentences: boards whose file was renamed or is gone
     written: list[str] = Field(default_factory=list)  # sentences: whose marks were brought in step

@@ -33,7 +33,7 @@ def test_a_killed_run_is_found_once(penstock: Penstock) -> None:
             "PENSTOCK_BACKEND": "openai",
             "PENSTOCK_ENDPOINTS": json.dumps([endpoint]),
         }
-        command = [Path(sys.executable).with_name("penstock"), "run", board]
+        command = [str(Path(sys.executable).with_name("penstock")), "run", str(board)]
         process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
         try:
             deadline = time.monotonic() + 90
