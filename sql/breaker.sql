@@ -53,3 +53,8 @@ returning model
 -- name: give_trial_back
 update model_state set trial = null
  where resource = %(resource)s::text and model = %(model)s::text and trial = %(token)s::bigint
+
+-- name: ask_now
+-- A person waits, and may have mended it: its time is up.
+update model_state set open_until = now()
+ where resource = %(resource)s::text and model = %(model)s::text and open_until > now()

@@ -80,6 +80,9 @@ select g.backend, g.recipe, g.model, head.urgency,
    having count(*) > 0
  ) oldest on true
 
+-- name: limited_boards
+select id from board where wip is not null
+
 -- name: limited
 -- Boards with a limit of running items, locked in order until the claim is made: how many more each may have. A statement
 -- of its own, so that the claim after it sees what a drain that was waited for has taken.

@@ -9,7 +9,7 @@ insert into lease (resource, backend, token, holder, model, expires_at)
 values (%(resource)s, %(backend)s, nextval('lease_token'), %(holder)s, %(model)s, now() + %(ttl)s * interval '1 second')
 on conflict (resource) do update
    set token = excluded.token, holder = excluded.holder, model = excluded.model, backend = excluded.backend,
-       acquired_at = now(), expires_at = excluded.expires_at
+       want = 0, seated_at = null, idle_at = now(), acquired_at = now(), expires_at = excluded.expires_at
  where lease.expires_at <= now() or lease.holder = %(dead)s
 returning token
 

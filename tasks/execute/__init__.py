@@ -65,6 +65,7 @@ async def drain(
     run_batch: RunBatch | None = None,
     on_wait: Callable[[str], None] | None = None,
     deadline: float | None = None,
+    by_person: bool = False,
 ) -> Tally:
     """`drain_any` with one endpoint to choose from."""
     return await drain_any(
@@ -77,6 +78,7 @@ async def drain(
         run_batch=run_batch,
         on_wait=on_wait,
         deadline=deadline,
+        by_person=by_person,
     )
 
 
@@ -91,6 +93,7 @@ async def drain_any(
     run_batch: RunBatch | None = None,
     on_wait: Callable[[str], None] | None = None,
     deadline: float | None = None,
+    by_person: bool = False,
 ) -> Tally:
     """Drain `boards` (all when None) on the first free endpoint of `seats` until nothing that it may do is left.
 
@@ -138,6 +141,8 @@ async def drain_any(
                         scope=scope,
                         trace_id=trace_id,
                         deadline=deadline,
+                        by_person=by_person,
+                        on_wait=on_wait,
                     )
                     total.add(await work.run(_bound(run_batch, work)))
                 break

@@ -30,7 +30,7 @@ class Weather(Protocol):
 
     async def may_send(self, model: str) -> bool: ...
 
-    def answered(self, model: str, answer: ModelAnswer, sent_at: float) -> None: ...
+    def answered(self, model: str, answer: ModelAnswer, sent_at: float, in_flight: int) -> None: ...
 
     async def failed(self, model: str, error: ModelCallError, sent_at: float) -> None: ...
 
@@ -120,10 +120,11 @@ class Asker:
             temperature=recipe.header.temperature,
             context_tokens=self.endpoint.context_tokens,
         )
+        in_flight = self.weather.gate.in_flight
         try:
             answer = await self.backend.answer(request, deadline)
         except ModelCallError as error:
             await self.weather.failed(batch.model, error, started)
             return error
-        self.weather.answered(batch.model, answer, started)
+        self.weather.answered(batch.model, answer, started, in_flight)
         return answer

@@ -19,7 +19,17 @@ import psycopg
 
 from sql.statements import statement
 
-__all__ = ["Blocked", "Incidents", "Opened", "failed", "give_trial_back", "state", "succeeded", "take_trial"]
+__all__ = [
+    "Blocked",
+    "Incidents",
+    "Opened",
+    "ask_now",
+    "failed",
+    "give_trial_back",
+    "state",
+    "succeeded",
+    "take_trial",
+]
 
 
 @dataclass(slots=True)
@@ -104,6 +114,11 @@ async def take_trial(connection: psycopg.AsyncConnection, resource: str, model: 
     return (
         await (await connection.execute(statement("breaker.take_trial"), parameters)).fetchone() is not None
     )
+
+
+async def ask_now(connection: psycopg.AsyncConnection, resource: str, model: str) -> None:
+    """A person waits, and may have mended the server: a trial may be taken now."""
+    await connection.execute(statement("breaker.ask_now"), {"resource": resource, "model": model})
 
 
 async def give_trial_back(connection: psycopg.AsyncConnection, resource: str, model: str, token: int) -> None:

@@ -23,7 +23,7 @@ from tasks.execute.asking import Asker, Render, Reply
 from tasks.execute.lease import Lease
 from tasks.execute.order import URGENT, Choice, Group, Order
 from tasks.execute.parts import gather
-from tasks.execute.pressure import LOOK_SECONDS, Pressure
+from tasks.execute.pressure import Pressure
 from tasks.execute.reporting import Reporter
 from tasks.execute.store import OnSplit, Scope, Store, Wish
 from tasks.execute.work import Batch, ClaimedItem, Tally
@@ -70,11 +70,14 @@ class Drain:
     scope: Scope
     trace_id: str
     deadline: float | None = None  # on the loop's clock; nothing is started that could outlive it
+    by_person: bool = False  # somebody waits: a model that is left alone after failures is tried once at once
+    on_wait: Callable[[str], None] | None = None  # told why nothing is done just now
     tally: Tally = field(default_factory=Tally)
     pressure: Pressure = field(init=False)
     _order: Order = field(init=False)
     _after: int = -1  # the board that was served last
     _put_off: list[int] = field(default_factory=list)
+    _why_not: str = ""  # nothing that is there may be claimed; why, for people
     _interactive_at: float | None = None  # when interactive items were last there
     _hurried_at: float | None = None
     _news: asyncio.Event = field(
@@ -82,7 +85,16 @@ class Drain:
     )  # something may be claimed that could not be before
 
     def __post_init__(self) -> None:
-        self.pressure = Pressure(self.endpoint, self.model, self.settings, self.lease, self.deadline)
+        self.pressure = Pressure(
+            self.store.query,
+            self.backend,
+            self.endpoint,
+            self.model,
+            self.settings,
+            self.lease,
+            self.deadline,
+            self.by_person,
+        )
         self._order = Order(self.settings.max_wait, self.model)
 
     @property
@@ -106,6 +118,7 @@ class Drain:
         """
         run_batch = run_batch or self.run_batch
         running: dict[asyncio.Task[Tally], Batch] = {}
+        await self.pressure.start()
         watch = asyncio.create_task(self._watch(), name=f"watch {self.lease.resource}")
         try:
             while True:
@@ -114,6 +127,7 @@ class Drain:
                     watch.result()
                 if batch := await self._claim(list(running.values())):
                     running[asyncio.ensure_future(run_batch(batch))] = batch
+                    self.pressure.poke()
                 elif running:
                     await self._collect(running, watch)
                 elif not await self._wait_for_later():
@@ -159,6 +173,8 @@ class Drain:
                 self._hurried_at = clock()
                 await self.store.hurry(self.settings.deadline_lead)
             await self.pressure.look()
+            self._order.load_seconds = self.pressure.switch.load_seconds
+            self._order.loaded = self.pressure.switch.resident
             groups = await self.store.groups(self.scope, self.pressure.without) if self.kept else []
             if any(group.urgency < URGENT for group in groups):
                 self._interactive_at = clock()
@@ -166,13 +182,16 @@ class Drain:
             recent = self._interactive_at is not None and clock() - self._interactive_at < INTERACTIVE_SECONDS
             self.pressure.gate.reserved = self.kept if recent else 0
             self.pressure.gate.changed()
-            await asyncio.sleep(LOOK_SECONDS)
+            await self.pressure.watched()
 
     async def _claim(self, running: Sequence[Batch]) -> Batch | None:
         """The next batch, if another one may run now."""
         normal = sum(not batch.interactive for batch in running)
         only_interactive = normal >= 2
         if only_interactive and (not self.kept or len(running) > normal or self._interactive_at is None):
+            return None
+        self._why_not = self.pressure.hold_because
+        if self._why_not or self.pressure.rests > 0 or self._yields():
             return None
         clock = asyncio.get_running_loop().time
         wanted: Wish | None = None
@@ -181,6 +200,7 @@ class Drain:
             nonlocal wanted
             self._order.forget(groups)
             there = [group for group in groups if self.pressure.takes(group)]
+            self._why_not = self.pressure.why_not(groups)
             if any(group.urgency < URGENT for group in there):
                 self._interactive_at = clock()
             if only_interactive:
@@ -190,6 +210,9 @@ class Drain:
 
         batch = await self.store.claim(self.scope, self.pressure.without, choose, self._describe)
         if batch is not None and wanted is not None:
+            if self.pressure.wants_trial(batch.model) and not await self.pressure.take_trial(batch.model):
+                await self.store.give_back([item.id for item in batch.items])
+                return None
             self._order.took(wanted.group, clock())
             # In the order of turns: from the one after the last, round to it.
             self._after = max(
@@ -201,6 +224,8 @@ class Drain:
         if choice is None:
             return None
         size = self.kept if self.kept and choice.group.urgency < URGENT else self.size
+        if self.pressure.wants_trial(choice.group.model or self.model):
+            size = 1
         return Wish(
             choice.group,
             size,
@@ -229,14 +254,34 @@ class Drain:
         if self.pressure.stop_because:
             raise BackendUnavailable(self.pressure.stop_because)
 
+    def _yields(self) -> bool:
+        """Whether another drain has waited for `max_wait` for the memory that our model has: nothing new is begun, and
+        the model goes when what runs has ended."""
+        waited = self.pressure.contested
+        return waited is not None and waited >= self.settings.max_wait
+
     async def _wait_for_later(self) -> bool:
-        """Wait for retries that are due later. False when nothing is left."""
+        """Nothing runs and nothing was claimed: wait for what is due later. False when there is nothing to wait for.
+
+        Raises BackendUnavailable where all that is left is of models that failed again and again.
+        """
+        self._check()
+        if self._yields():
+            await self.pressure.hand_over()
+            return True
+        if self._why_not:
+            if self.pressure.broken:
+                raise BackendUnavailable(self._why_not)
+            if self.on_wait:
+                self.on_wait(self._why_not)
+            return False
         outlook = await self.store.outlook(self.scope)
         if not outlook.now and (not outlook.later or outlook.wait is None):
             return False
         loop = asyncio.get_running_loop()
-        # Ready, and yet nothing was claimed: another transaction has these rows locked just now.
-        wait = BUSY_SECONDS if outlook.now else max(outlook.wait or 0.0, BUSY_SECONDS)
+        # Ready, and yet nothing was claimed: another transaction has these rows locked just now, or the account rests.
+        due = 0.0 if outlook.now else outlook.wait or 0.0
+        wait = max(due, self.pressure.rests, BUSY_SECONDS)
         if self.deadline is not None and loop.time() + wait > self.deadline:
             return False
         try:
@@ -252,9 +297,19 @@ class Drain:
         began = asyncio.get_running_loop().time()
         reasons = await self.store.reasons(batch.items)
         batch, passages, simulated = await self._material(batch, recipe)
+        tokens = self._estimate(batch, recipe, passages)
+        grant = await self.pressure.reserve(len(batch.items), tokens, recipe.header.max_tokens, batch.model)
+        asked = replace(batch, items=batch.items[: grant.requests])
         asker = Asker(self.backend, self.endpoint, self.stages.render, self.pressure, self.deadline)
-        rendered, replies = await asker.ask_all(batch, recipe, passages, reasons)
-        self._order.ended(asyncio.get_running_loop().time() - began)
+        replies: list[Reply] = []
+        try:
+            rendered, replies = await asker.ask_all(asked, recipe, passages, reasons)
+        finally:
+            await self.pressure.settle(batch, replies, grant, tokens + recipe.header.max_tokens)
+        if grant.requests == len(batch.items):
+            self._order.ended(asyncio.get_running_loop().time() - began)
+        unasked = len(batch.items) - len(replies)
+        rendered, replies = [*rendered, *[None] * unasked], [*replies, *[None] * unasked]
         replies = [
             replace(reply, simulated=True)
             if isinstance(reply, ModelAnswer) and item.id in simulated
@@ -262,6 +317,15 @@ class Drain:
             for item, reply in zip(batch.items, replies, strict=True)
         ]
         return await self.finish(batch, rendered, replies)
+
+    def _estimate(self, batch: Batch, recipe: Recipe, passages: Sequence[Sequence[Passage]]) -> int:
+        """Tokens of the longest prompt of a batch, roughly: what a budget is reserved by."""
+        texts = [
+            len(item.question) + len(item.parent_body or "") + sum(len(passage.text) for passage in context)
+            for item, context in zip(batch.items, passages, strict=True)
+        ]
+        own = len(recipe.system) + len(recipe.prompt)
+        return (own + max(texts, default=0)) // CHARACTERS_PER_TOKEN + 1
 
     async def finish(
         self, batch: Batch, rendered: Sequence[Rendered | None], replies: Sequence[Reply]
@@ -297,6 +361,7 @@ class Drain:
         unsent = [item.id for item, reply in zip(batch.items, replies, strict=True) if reply is None]
         if unsent:
             await self.store.give_back(unsent)
+        await self.pressure.judge(batch, reports)
         return tally
 
     async def _checked_splits(self, checked: BatchVerdict) -> BatchVerdict:

@@ -19,7 +19,9 @@ from typing import NamedTuple
 
 INTERACTIVE, NORMAL = 0, 1
 
-Switch = Callable[[str], Awaitable[None]]
+Switch = Callable[[str, Callable[[], Awaitable[None]]], Awaitable[None]]
+"""Makes a model the one that answers. Awaits its second argument before it sends anything to the server: only then is
+there room for what it sends. (Waiting for the model's memory takes no seat from others.)"""
 
 
 class _Request(NamedTuple):
@@ -42,7 +44,7 @@ class Gate:
     """`room` is how many requests may be in flight; `reserved` of them are for the interactive lane alone.
 
     `seats` is what they may weigh together, None where nothing is shared. All three may be changed at any time (call
-    `changed` then): what is in flight goes on, and nothing enters before there is room. `switch(model)` is awaited with
+    `changed` then): what is in flight goes on, and nothing enters before there is room. `switch` is awaited with
     nothing in flight; what it raises, all that wait for that model get: nobody loads it again in the same breath.
     """
 
@@ -58,11 +60,15 @@ class Gate:
         self._line: list[_Waiting] = []
         self._numbers = count()
         self._switching: asyncio.Task[None] | None = None
+        self._entry: tuple[_Request, asyncio.Future[None]] | None = None  # a switch that waits for room
         self._closed = False
 
     @property
-    def waiting(self) -> int:
-        return len(self._line)
+    def wants(self) -> bool:
+        """Whether anything is in flight or could be, if there were room for it."""
+        if self.in_flight or self._entry is not None:
+            return True
+        return self._switching is None and any(each.request.model == self.model for each in self._line)
 
     async def enter(
         self, model: str, *, turn: int, lane: int = NORMAL, weight: int = 1, most: int | None = None
@@ -107,6 +113,12 @@ class Gate:
 
     def changed(self) -> None:
         """Let in who may enter now."""
+        if self._entry is not None and self._fits(self._entry[0]):
+            request, let_in = self._entry
+            self._entry = None
+            if not let_in.done():
+                self._count(request)
+                let_in.set_result(None)
         while self._line and self._switching is None and not self._closed:
             first = self._line[0]
             if first.admitted.done():
@@ -115,7 +127,7 @@ class Gate:
                 heapq.heappop(self._line)
                 self._count(first.request)
                 first.admitted.set_result(True)
-            elif first.request.model != self.model and not self.in_flight and self._fits(first.request):
+            elif first.request.model != self.model and not self.in_flight and self.room > 0:
                 heapq.heappop(self._line)
                 self._switching = asyncio.ensure_future(self._switched(first))
             else:
@@ -138,12 +150,25 @@ class Gate:
 
     async def _switched(self, first: _Waiting) -> None:
         request, admitted = first.request, first.admitted
-        self._count(request)  # it is in: nobody else sees an empty endpoint
+        counted = entered = False
+
+        async def let_in() -> None:
+            nonlocal counted
+            if not counted:
+                entry: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+                self._entry = (request, entry)
+                self.changed()
+                try:
+                    await entry
+                finally:
+                    counted = entry.done() and not entry.cancelled()
+                    self._entry = None
+
         self.model = None
-        entered = False
         try:
             if self._switch is not None:
-                await self._switch(request.model)
+                await self._switch(request.model, let_in)
+            await let_in()
             self.model = request.model
             entered = not (admitted.done() or self._closed)
             if not admitted.done():
@@ -158,7 +183,7 @@ class Gate:
                     waiting.admitted.set_exception(error)
         finally:
             self._switching = None
-            if not entered:
+            if counted and not entered:
                 self._count(request, -1)
             self.changed()
 

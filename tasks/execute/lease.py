@@ -17,12 +17,16 @@ import psycopg
 
 from models.errors import LeaseLost
 from sql.statements import statement
-from tasks.execute import holder
+from tasks.execute import holder, seats
 
 log = logging.getLogger(__name__)
 
 MISSED_BEATS = 3
 RELEASE_TIMEOUT = 5.0  # seconds
+
+SETTLING_SECONDS = 2.0
+"""After a holder that was killed: until its requests are surely off the server. Its sockets were closed with it;
+servers take up to two seconds to notice (llama-server, without streaming)."""
 
 Connect = Callable[[], Awaitable[psycopg.AsyncConnection]]
 
@@ -33,6 +37,9 @@ class Lease:
     backend: str
     token: int
     recovered: int = 0  # items that a former holder had left running
+    settling: float = (
+        0.0  # seconds that nothing should be sent: requests of a holder that was killed may still run
+    )
     lost: asyncio.Event = field(default_factory=asyncio.Event)
     lost_because: str = ""
 
@@ -63,12 +70,14 @@ async def endpoint_lease(
     try:
         await connection.set_autocommit(True)
         await connection.execute("set synchronous_commit = off")  # a lost beat costs at most one beat
-        token = await _take(connection, resource, backend, model, heartbeat, holder_name)
-        if token is None:
+        taken = await _take(connection, resource, backend, model, heartbeat, holder_name)
+        if taken is None:
             yield None
             return
+        token, killed = taken
         recovered = await connection.execute(statement("lease.recover"))
-        lease = Lease(resource, backend, token, recovered=recovered.rowcount)
+        settling = SETTLING_SECONDS if killed and recovered.rowcount else 0.0
+        lease = Lease(resource, backend, token, recovered=recovered.rowcount, settling=settling)
         beats = asyncio.create_task(_beat(connection, lease, heartbeat), name=f"heartbeat {resource}")
         try:
             yield lease
@@ -87,23 +96,31 @@ async def _take(
     model: str | None,
     heartbeat: float,
     holder_name: str | None,
-) -> int | None:
-    current = await (await connection.execute(statement("lease.holder"), {"resource": resource})).fetchone()
-    dead = current[1] if current and holder.is_dead(current[1]) else None
-    row = await (
-        await connection.execute(
-            statement("lease.take"),
-            {
-                "resource": resource,
-                "backend": backend,
-                "holder": holder_name or holder.this_process(),
-                "model": model,
-                "ttl": heartbeat * MISSED_BEATS,
-                "dead": dead,
-            },
-        )
-    ).fetchone()
-    return int(row[0]) if row else None
+) -> tuple[int, bool] | None:
+    """The token, and whether its holder was killed; None where it has one that lives."""
+    async with connection.transaction():
+        current = await (
+            await connection.execute(statement("lease.holder"), {"resource": resource})
+        ).fetchone()
+        dead = current[1] if current and holder.is_dead(current[1]) else None
+        row = await (
+            await connection.execute(
+                statement("lease.take"),
+                {
+                    "resource": resource,
+                    "backend": backend,
+                    "holder": holder_name or holder.this_process(),
+                    "model": model,
+                    "ttl": heartbeat * MISSED_BEATS,
+                    "dead": dead,
+                },
+            )
+        ).fetchone()
+        if row is None:
+            return None
+        if dead is not None and current is not None:
+            await seats.inherit(connection, current[0], row[0])
+    return int(row[0]), dead is not None
 
 
 async def _release(connection: psycopg.AsyncConnection, lease: Lease) -> None:

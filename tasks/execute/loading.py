@@ -4,8 +4,8 @@
   answers;
 - one that loads what it is asked for, and drops what it had (LM Studio, llama-swap, mlx_lm.server: those that list
   several models): the token is the load;
-- one with a fixed model (vLLM, llama-server, mlx_lm.server that lists one): the token, once. Its memory is no row of
-  the table: a device's memory is declared without it;
+- one with a fixed model (vLLM, llama-server, mlx_lm.server that lists one): the token, once. On a shared device its
+  memory is taken for as long as the server answers;
 - a provider, a program, a queue, the extractive backend, a server by https on no declared device: nothing.
 """
 
@@ -136,6 +136,15 @@ def loaded_of(endpoint: Endpoint, probe: Probe) -> dict[str, float] | None:
         return None
     names = [declared(endpoint, each.name) for each in probe.models if each.loaded]
     return {name: spec_of(endpoint, name).memory or 0.0 for name in names}
+
+
+def fixed_of(endpoint: Endpoint, probe: Probe) -> dict[str, float]:
+    """The same for a server with a fixed model, which has it as long as it answers; none where it is not declared."""
+    if not probe.reachable:
+        return {}
+    listed = [each.name for each in probe.models if not each.embedding] or [endpoint.model or ""]
+    names = {declared(endpoint, name) for name in listed}
+    return {name: memory for name in names if (memory := spec_of(endpoint, name).memory)}
 
 
 def declared(endpoint: Endpoint, model: str) -> str:

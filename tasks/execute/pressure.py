@@ -1,59 +1,292 @@
 """How hard a drain may push its endpoint now: what is paused, broken, slowed down, used up, or shared with others.
 
 One object per drain. It is asked before each claim and each call, told after each call, and looks at what others know
-(the database) every `LOOK_SECONDS`.
+(the database) every `LOOK_SECONDS`. Each concern is a module of its own; here they meet:
+
+    tasks/pause.py, quiet.py    what people stopped, and when
+    breaker.py                  models that failed in a row
+    pace.py, seats.py           how many requests the endpoint bears, and its device gives
+    switching.py                which model is loaded
+    budget.py                   what the account may use, and the rest that its provider asked for
+    gate.py                     what all that comes to for one request
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, TypeVar
 
-from models.calls import ModelAnswer, ModelCallError
+import psycopg
+
+from models.calls import Backend, ModelAnswer, ModelCallError
+from models.endpoint import Budget
+from models.enums import ErrorType
+from models.pause import Paused
 from models.settings import Endpoint, Settings
+from sql.statements import statement
+from tasks import pause
+from tasks.execute import breaker, budget, pace, strikes
+from tasks.execute.asking import Reply
 from tasks.execute.gate import Gate
 from tasks.execute.lease import Lease
+from tasks.execute.limits import limits
 from tasks.execute.order import Group
+from tasks.execute.seats import Seats
+from tasks.execute.switching import Switch
+from tasks.execute.work import Batch, Report
+
+log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 1.0
+
+HOST_SECONDS = 5.0
+"""Between two readings of this machine's memory and processors, where the server is on it."""
+
+T = TypeVar("T")
+Query = Callable[[Callable[[psycopg.AsyncConnection[Any]], Awaitable[T]]], Awaitable[T]]
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 @dataclass(slots=True)
 class Pressure:
+    query: Query[Any]  # runs statements on the drain's connection, in turn with its own
+    backend: Backend
     endpoint: Endpoint
     model: str  # what an item without a model is asked of
     settings: Settings
     lease: Lease
     deadline: float | None  # on the loop's clock
+    eager: bool = False  # a person waits: what is left alone after failures is tried once at once
+    wall: Callable[[], datetime] = _now
     gate: Gate = field(init=False)
-    stop_because: str = ""  # nothing more is sent or claimed; why, for people
+    pace: pace.Pace = field(init=False)
+    switch: Switch = field(init=False)
+    stop_because: str = ""  # the drain fails; why, for people
+    hold_because: str = ""  # nothing is claimed: a pause, quiet hours, a budget that is used up; why
     without: frozenset[int] = frozenset()  # boards that are paused
     limited: frozenset[int] = frozenset()  # boards with a limit of running items
-    _failures: int = 0  # of the endpoint, in a row, not counting what was in flight at the same time
-    _failed_at: float = 0.0
-    _not_before: float = 0.0  # the server asked for silence until then, on the loop's clock
+    contested: float | None = None  # seconds that another drain has waited for the memory of our models
+    _seats: Seats | None = field(init=False)
+    _budget: Budget = field(init=False)
+    _paused: Paused = field(default_factory=Paused)
+    _blocked: dict[str, breaker.Blocked] = field(default_factory=dict)
+    _incidents: breaker.Incidents = field(default_factory=breaker.Incidents)
+    _used_up: str = ""  # the account's budget for the day; what it says
+    _times: dict[str, int] = field(default_factory=dict)  # failures in a row of what was blocked here
+    _trying: str | None = None  # a model that this drain tries once
+    _not_before: float = 0.0  # nothing is sent until then, on the loop's clock
+    _host_at: float = 0.0
+    _poke: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
-        self.gate = Gate(self.endpoint.slots)
+        clock = asyncio.get_running_loop().time
+        self._budget = self.settings.budget(self.endpoint)
+        self.pace = pace.Pace(self.endpoint.slots)
+        self.switch = Switch(
+            query=self.query,
+            lease=self.lease,
+            endpoint=self.endpoint,
+            backend=self.backend,
+            settings=self.settings,
+            clock=clock,
+        )
+        self.gate = Gate(self.endpoint.slots, self._switch)
+        device = self.settings.device(self.endpoint)
+        self._seats = None
+        if self.settings.shared(self.endpoint):
+            self._seats = Seats(device, self.lease.token, self._seated)
+            self.gate.seats = 0
+        self._not_before = clock() + self.lease.settling
+
+    # --- before a claim -------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Before the first claim. Raises what the database raises."""
+        now = asyncio.get_running_loop().time()
+        self.pace = await self.query(lambda connection: pace.load(connection, self.endpoint, now))
+        self.pace.local &= self.settings.watch_host
+        await self.look()
+        await self.switch.start()
 
     async def look(self) -> None:
-        """What others know."""
+        """What others know and want, and how this machine does."""
+        clock = asyncio.get_running_loop().time
+        self._read_host(clock())
+
+        async def ask(connection: psycopg.AsyncConnection[Any]) -> None:
+            resource, device = self.endpoint.resource, self.settings.device(self.endpoint).name
+            self._paused = await pause.paused(
+                connection, resource=resource, backend=self.endpoint.backend, device=device
+            )
+            rows = await (await connection.execute(statement("execute.limited_boards"))).fetchall()
+            self.limited = frozenset(row[0] for row in rows)
+            self._blocked = await breaker.state(connection, resource)
+            rest, why = await budget.cooldown(connection, self._budget.account)
+            if rest > 0:
+                self._wait(clock() + rest, why)
+            self.contested = await self.switch.contested(connection)
+            if self.pace.changed:
+                await self._save(connection)
+
+        await self.query(ask)
+        if self._seats is not None:
+            await self.query(self._sit)
+        self.without = self._paused.boards
+        quiet = pause.quiet(self.endpoint.quiet, self.settings.timezone, self.wall())
+        self.hold_because = self._paused.whole or self._used_up
+        if quiet and not self.hold_because:
+            self.hold_because = (
+                f"{self.endpoint.backend} at {self.endpoint.url} has quiet hours ({self.endpoint.quiet}) for "
+                f"{_span(quiet)} more."
+            )
+        self._settle_room()
+
+    async def watched(self) -> None:
+        """Until it is time to look again, or something asks for it."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._poke.wait(), LOOK_SECONDS)
+        self._poke.clear()
 
     def takes(self, group: Group) -> bool:
         """Whether a group may be claimed now."""
-        return True
+        model = group.model or self.model
+        if self._paused.stops(group.recipe, model):
+            return False
+        blocked = self._blocked.get(model)
+        return blocked is None or ((blocked.trial or self.eager) and self._trying is None)
+
+    def why_not(self, groups: Sequence[Group]) -> str:
+        """Why none of these may be claimed; "" where one may."""
+        if not groups or any(self.takes(group) for group in groups):
+            return ""
+        for group in groups:
+            if blocked := self._blocked.get(group.model or self.model):
+                return self._broken(group.model or self.model, blocked.error, blocked.until_seconds)
+        first = groups[0]
+        return f"{first.recipe} on {first.model or self.model} is paused; `penstock pause` lists what is."
+
+    @property
+    def broken(self) -> bool:
+        """Whether a model is left alone after failures."""
+        return bool(self._blocked)
+
+    async def hand_over(self) -> None:
+        """Another drain has waited long enough for the memory: our models go, and its model comes."""
+        self.gate.model = None
+        await self.switch.leave()
+        self.contested = None
+
+    @property
+    def rests(self) -> float:
+        """Seconds until anything may be sent."""
+        return self._not_before - asyncio.get_running_loop().time()
+
+    def wants_trial(self, model: str) -> bool:
+        return model in self._blocked
+
+    async def take_trial(self, model: str) -> bool:
+        """The one item that may be asked of a model that is left alone. False: another drain tries."""
+        eager, self.eager = self.eager, False
+
+        async def ask(connection: psycopg.AsyncConnection[Any]) -> bool:
+            if eager:
+                await breaker.ask_now(connection, self.endpoint.resource, model)
+            return await breaker.take_trial(connection, self.endpoint.resource, model, self.lease.token)
+
+        if await self.query(ask):
+            self._trying = model
+            return True
+        return False
+
+    # --- around a batch -------------------------------------------------------------------------------------
+
+    async def reserve(self, requests: int, tokens: int, max_tokens: int, model: str) -> budget.Grant:
+        """How many of these may be sent, each of `tokens` and up to `max_tokens` more."""
+        if not limits(self._budget):
+            return budget.Grant(requests)
+        usd = budget.estimated_cost(tokens, max_tokens, self.endpoint.spec(model).price)
+        day = budget.today(self.settings.timezone, self.wall())
+        grant: budget.Grant = await self.query(
+            lambda connection: budget.reserve(
+                connection,
+                self._budget,
+                requests=requests,
+                tokens=tokens + max_tokens,
+                usd=usd,
+                day=day,
+                token=self.lease.token,
+            )
+        )
+        if grant.warned:
+            log.warning("%s", grant.warned)
+        if grant.stopped:
+            self._used_up = grant.stopped
+        elif grant.wait:
+            self._wait(
+                asyncio.get_running_loop().time() + grant.wait, "its budget for this minute is used up"
+            )
+        return grant
+
+    async def settle(self, batch: Batch, replies: Sequence[Reply], grant: budget.Grant, tokens: int) -> None:
+        """What the batch really used; and that its model answers, if it did."""
+        spec = self.endpoint.spec(batch.model)
+        usd = budget.estimated_cost(tokens, 0, spec.price)
+        used = budget.used(replies, spec.price, tokens=tokens, usd=usd)
+        answered = any(isinstance(reply, ModelAnswer) or _charged(reply) for reply in replies)
+
+        async def write(connection: psycopg.AsyncConnection[Any]) -> None:
+            if grant.reserved is not None:
+                await budget.settle(connection, reserved=grant.reserved, used=used, token=self.lease.token)
+            resource, token = self.endpoint.resource, self.lease.token
+            if answered:
+                if await breaker.succeeded(connection, resource, batch.model, token):
+                    self._blocked.pop(batch.model, None)
+            elif self._trying == batch.model:
+                await breaker.give_trial_back(connection, resource, batch.model, token)
+
+        await self.query(write)
+        if self._trying == batch.model:
+            self._trying = None
+        await self.switch.touch(batch.model)
+
+    async def judge(self, batch: Batch, reports: Sequence[Report]) -> None:
+        """Whether a recipe fails on its model again and again."""
+        strike = await self.query(
+            lambda connection: strikes.count(
+                connection,
+                batch.recipe,
+                batch.model,
+                strikes.results(reports),
+                strike_after=self.settings.strike_after,
+            )
+        )
+        if strike is not None:
+            log.warning("%s", strike)
+            await self.look()
+
+    # --- around a call --------------------------------------------------------------------------------------
 
     def weight(self, model: str) -> int:
-        return self.endpoint.spec(model).weight
+        weight = self.endpoint.spec(model).weight
+        return weight if self._seats is None else self._seats.unit(weight)
 
     def most(self, model: str) -> int | None:
         return self.endpoint.spec(model).slots
 
     async def may_send(self, model: str) -> bool:
-        """Wait while the server wants to be left alone. False when the drain is stopping."""
+        """Wait while the server wants to be left alone. False when the drain is stopping, or the model is broken."""
         clock = asyncio.get_running_loop().time
         while not (self.stop_because or self.lease.lost.is_set()):
+            if model in self._blocked and self._trying != model:
+                return False
             if (wait := self._not_before - clock()) <= 0:
                 return True
             if self.deadline is not None and self._not_before >= self.deadline:
@@ -62,39 +295,141 @@ class Pressure:
                 await asyncio.wait_for(self.lease.lost.wait(), min(wait, self.settings.heartbeat))
         return False
 
-    def answered(self, model: str, answer: ModelAnswer, sent_at: float) -> None:
-        self._failures = 0
+    def answered(self, model: str, answer: ModelAnswer, sent_at: float, in_flight: int) -> None:
+        self.pace.answered(
+            seconds=answer.seconds - (answer.load_seconds or 0.0),
+            tokens=answer.completion_tokens,
+            in_flight=in_flight,
+            sent_at=sent_at,
+            now=asyncio.get_running_loop().time(),
+        )
+        self._settle_room()
 
     async def failed(self, model: str, error: ModelCallError, sent_at: float) -> None:
-        if error.error_type.charged:
-            self._failures = 0  # the server answered; this item is the trouble
-            return
+        now = asyncio.get_running_loop().time()
+        self.pace.failed(error.error_type, sent_at=sent_at, now=now, timeout=error.timeout)
+        self._settle_room()
+        rule = error.error_type.rule
         wait = error.retry_after or 0.0
+        if rule.charged:
+            return  # the server answered; this item is the trouble
         if wait > self.settings.retry_delay_cap:
-            self._stop(
+            self.stop_because = (
                 f"{self.endpoint.backend} at {self.endpoint.url} wants to be asked again only in {_span(wait)}: "
                 f"{error} Nothing accepted is lost and no attempt was charged: run the same command again then."
             )
-            return
-        self._not_before = max(self._not_before, asyncio.get_running_loop().time() + wait)
-        if sent_at < self._failed_at:
-            return  # in flight together with one already counted: the same incident
-        self._failures += 1
-        self._failed_at = asyncio.get_running_loop().time()
-        if self._failures >= self.settings.breaker_failures:
-            self._stop(
-                f"{self.endpoint.backend} at {self.endpoint.url} failed {self._failures} times in a row; the last "
-                f"time: {error}. Nothing accepted is lost and no attempt was charged: see that the server answers, "
-                f"then run the same command again."
+            self.gate.close()
+        if wait:
+            self._wait(now + wait, str(error))
+        if error.error_type is ErrorType.RATE_LIMITED and wait:
+            await self.query(
+                lambda connection: budget.cool(connection, self._budget.account, wait, str(error))
             )
+        if rule.breaker and self._incidents.counts(model, sent=sent_at, failed=now):
+            await self._count(model, str(error))
 
-    def _stop(self, because: str) -> None:
-        self.stop_because = because
-        self.gate.close()
+    # --- inside ---------------------------------------------------------------------------------------------
+
+    async def _count(self, model: str, message: str) -> None:
+        opened = await self.query(
+            lambda connection: breaker.failed(
+                connection,
+                self.endpoint.resource,
+                model,
+                message,
+                failures_allowed=self.settings.breaker_failures,
+                seconds=self.settings.breaker_seconds,
+                token=self.lease.token,
+            )
+        )
+        if opened is not None:
+            self._trying = None
+            self._blocked[model] = breaker.Blocked(opened.seconds, message, trial=False)
+            self.switch.doubt()
+            self._times[model] = opened.failures
+            log.warning("%s", self._broken(model, message, opened.seconds))
+
+    def _broken(self, model: str, error: str, seconds: float) -> str:
+        times = f"{self._times[model]} times" if model in self._times else "several times"
+        return (
+            f"{model or 'The model'} of {self.endpoint.backend} at {self.endpoint.url} failed {times} in a row and is "
+            f"left alone for {_span(seconds)}; the last time: {error} Nothing accepted is lost and no attempt was "
+            "charged: see that the server answers, then run the same command again."
+        )
+
+    async def _switch(self, model: str, let_in: Callable[[], Awaitable[None]]) -> None:
+        started = asyncio.get_running_loop().time()
+        try:
+            await self.switch.to(model, self.deadline, let_in)
+        except ModelCallError as error:
+            await self.failed(model, error, started)
+            raise
+        self.pace.forget(asyncio.get_running_loop().time())
+        self._poke.set()
+
+    async def _sit(self, connection: psycopg.AsyncConnection[Any]) -> None:
+        """Seats of a shared device, for what waits and is in flight."""
+        if self._seats is None:
+            return
+        model = self.gate.model or self.model
+        weight = self.endpoint.spec(model).weight
+        want = self._seats.unit(weight) * min(self.gate.room, self.most(model) or self.gate.room)
+        await self._seats.refresh(
+            connection,
+            want=want if self.gate.wants else 0,
+            busy=lambda: self.gate.weight,
+            weight=weight,
+        )
+
+    def _seated(self, allowed: int) -> None:
+        more = allowed > (self.gate.seats or 0)
+        self.gate.seats = allowed
+        if more:  # after the commit
+            asyncio.get_running_loop().call_soon(self.gate.changed)
+
+    async def _save(self, connection: psycopg.AsyncConnection[Any]) -> None:
+        now = asyncio.get_running_loop().time()
+        await pace.save(connection, self.endpoint, self.pace, token=self.lease.token, now=now)
+
+    def poke(self) -> None:
+        """Something is there that wants seats: look soon."""
+        if self._seats is not None:
+            self._poke.set()
+
+    def _read_host(self, now: float) -> None:
+        if now - self._host_at >= HOST_SECONDS:
+            self._host_at = now
+            if self.pace.local:
+                self.pace.host(pace.read_host(), now)
+
+    def _settle_room(self) -> None:
+        self.gate.room = min(self.endpoint.slots, self.pace.allowed)
+        self.gate.changed()
+        if self._seats is not None and self._seats.held > self._seats.allowed:
+            self._poke.set()  # a seat is to be given back as soon as it is not in use
+
+    def _wait(self, until: float, why: str) -> None:
+        if until > self._not_before:
+            self._not_before = until
+            log.info("%s rests for %s: %s", self.endpoint.resource, _span(self.rests), why)
 
     async def aclose(self) -> None:
+        """Nothing is sent any more: leave the models and the seats."""
         await self.gate.aclose()
+        if self.lease.lost.is_set():
+            return
+        await self.switch.leave()
+        if self._seats is not None:
+            await self.query(self._seats.release)
+        if self.pace.changed:
+            await self.query(self._save)
+
+
+def _charged(reply: Reply) -> bool:
+    return isinstance(reply, ModelCallError) and reply.error_type.charged
 
 
 def _span(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
     return f"{seconds / 3600:.1f} hours" if seconds >= 5400 else f"{seconds / 60:.0f} minutes"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from backends import registry
 from backends.replies import same_model
 from models.calls import Backend, Loads, ModelCallError
 from models.endpoint import Device, Endpoint
-from models.enums import ErrorType
+from models.enums import BackendName, ErrorType
 from models.errors import LeaseLost, NoRoom, PenstockError
 from models.settings import Settings
 from tasks.execute.lease import Lease
@@ -27,6 +27,7 @@ from tasks.execute.loading import (
     NOTHING_TO_LOAD,
     Way,
     declared,
+    fixed_of,
     in_time,
     loaded_of,
     prove,
@@ -34,7 +35,7 @@ from tasks.execute.loading import (
     unload,
     way_of,
 )
-from tasks.execute.residency import Evict, Held, Load, Plan, Room, Wait, goes_when_done, keep_seconds
+from tasks.execute.residency import SLACK, Evict, Held, Load, Plan, Room, Wait, goes_when_done, keep_seconds
 from tasks.execute.residents import Connection, Query, Residents
 
 log = logging.getLogger(__name__)
@@ -53,6 +54,10 @@ TOUCH_SECONDS = 30.0
 class Loaded:
     seconds: float = 0.0  # that the load and the proof took; 0: the model was there
     waited: float = 0.0  # seconds for memory, or for another load of the device, before that
+
+
+async def _at_once() -> None:
+    return None
 
 
 class Switch:
@@ -86,6 +91,7 @@ class Switch:
         self._one = asyncio.Lock()
         self._names: dict[str, str] = {}  # a model's names to the one that is used here
         self._used: dict[str, float] = {}  # what is believed loaded, and when it was used, on the clock
+        self._fixed: dict[str, float] = {}  # GiB of other endpoints' servers that never let their model go
         self._stuck: dict[tuple[str, str], float] = {}  # what could not be let go, until when
         self._current: str | None = None
         self._touched = 0.0
@@ -101,14 +107,18 @@ class Switch:
     async def start(self) -> None:
         """Ask the server what it has, and on a shared device those whose endpoint nobody drains."""
         await self._look()
-        if self.shared and self.device.memory is not None and self.way in (Way.TOLD, Way.ASKED):
+        if self._counts and self.way in (Way.TOLD, Way.ASKED):
             await self._survey()
 
-    async def to(self, model: str, deadline: float | None = None) -> Loaded:
+    async def to(
+        self, model: str, deadline: float | None = None, let_in: Callable[[], Awaitable[None]] = _at_once
+    ) -> Loaded:
         """Have `model` loaded and answering. To be called only while no request of this drain is in flight.
 
-        `deadline` is on the clock. Raises ModelCallError where it can't be loaded, NoRoom where others have the
-        memory until the deadline, LeaseLost.
+        `deadline` is on the clock. `let_in` is awaited before anything is sent that makes the server work: by then
+        the memory is reserved, and only a seat of the device is lacking.
+        Raises ModelCallError where it can't be loaded, NoRoom where others have the memory until the deadline,
+        LeaseLost.
         """
         async with self._one:
             self._lease.check()
@@ -123,7 +133,8 @@ class Switch:
                 return Loaded()
             until = float("inf") if deadline is None else deadline
             if self.way in (Way.TOLD, Way.ASKED):
-                return await self._switch(model, name, until)
+                return await self._switch(model, name, until, let_in)
+            await let_in()
             started = self._clock()
             await self._held(in_time(self._prove, self._endpoint, model, until, None, self._clock))
             self._used[name] = self._clock()
@@ -170,28 +181,41 @@ class Switch:
                 self._endpoint.keep_alive,
             )
 
+    @property
+    def _counts(self) -> bool:
+        """Has its device memory that others want, too?"""
+        return self.shared and self.device.memory is not None
+
     def _leaves(self, row: Held, contested: bool) -> bool:
         return self.way is Way.TOLD and (contested or goes_when_done(row.memory, self.device.memory))
 
     # --- a switch -------------------------------------------------------------------------------------------
 
-    async def _switch(self, model: str, name: str, deadline: float) -> Loaded:
+    async def _switch(
+        self, model: str, name: str, deadline: float, let_in: Callable[[], Awaitable[None]]
+    ) -> Loaded:
         started = self._clock()
         await self._look()
         if self._believed(name):
             await self._touch(name)
             return Loaded()
         memory = spec_of(self._endpoint, model).memory or 0.0
-        if memory and self.device.memory is not None and memory > self.device.memory:
-            raise ModelCallError(
-                ErrorType.OUT_OF_MEMORY,
-                f"{model} needs {memory:g} GiB and the device {self.device.name} has {self.device.memory:g} GiB, as "
-                "they are declared. Use a smaller model there, or correct the settings.",
-            )
         await self._make_room(Room(self._resource, name, memory, self.device.memory, self._limit()), deadline)
         waited = self._clock() - started
-        seconds = await self._load(model, name, deadline)
+        seconds = await self._load(model, name, deadline, let_in)
         return Loaded(seconds, waited)
+
+    def _check_fits(self, room: Room) -> None:
+        """Raises ModelCallError for what no waiting makes room for."""
+        fixed = sum(self._fixed.values())
+        if room.memory is None or not room.needed or room.needed + fixed <= room.memory + SLACK:
+            return
+        of_it = f", of which {', '.join(sorted(self._fixed))} always has {fixed:g} GiB" if fixed else ""
+        raise ModelCallError(
+            ErrorType.OUT_OF_MEMORY,
+            f"{room.model} needs {room.needed:g} GiB and the device {self.device.name} has {room.memory:g} GiB{of_it}, "
+            "as they are declared. Use a smaller model there, or correct the settings.",
+        )
 
     def _limit(self) -> int | None:
         """A server that loads by itself what it is asked for drops the former model, unless it is declared not to."""
@@ -202,6 +226,7 @@ class Switch:
         try:
             while True:
                 self._lease.check()
+                self._check_fits(room)
                 now = self._clock()
                 stuck = {place for place, until in self._stuck.items() if until > now}
                 decided: Plan = await self._rows.decide(room, self._settings.max_wait, stuck)
@@ -224,9 +249,12 @@ class Switch:
             await self._rows.abandon()
             raise
 
-    async def _load(self, model: str, name: str, deadline: float) -> float:
+    async def _load(
+        self, model: str, name: str, deadline: float, let_in: Callable[[], Awaitable[None]]
+    ) -> float:
         """The row is `loading`: load, prove, learn. Whatever happens, it does not stay so."""
         try:
+            await let_in()
             usual = await self._rows.usual(name)
             started = self._clock()
             await self._held(in_time(self._ready, self._endpoint, model, deadline, usual, self._clock))
@@ -302,11 +330,15 @@ class Switch:
         if endpoint is None:
             return victim.idle >= keep_seconds(self._endpoint.keep_alive)
         until = min(deadline, self._clock() + UNLOAD_SECONDS)
-        backend = self._make(endpoint)
+        backend = self._of_another(endpoint)
         try:
             if isinstance(backend, Loads) and await backend.can_load(until):
                 await self._unload(backend, victim.model, until)
                 return True
+            probe = await backend.probe(until)
+            if await way_of(endpoint, backend, probe, until) is Way.FIXED:
+                self._fixed[victim.resource] = sum(fixed_of(endpoint, probe).values())
+                return False
         except ModelCallError as error:
             log.warning("%s of %s could not be unloaded: %s", victim.model, victim.resource, error)
         finally:
@@ -334,6 +366,8 @@ class Switch:
         match self.way:
             case Way.FIXED:
                 self._used |= dict.fromkeys(has or (), self._clock())
+                if self._counts:
+                    await self._rows.said(fixed_of(self._endpoint, probe))
             case Way.TOLD | Way.ASKED:
                 if not probe.reachable:
                     self._used.clear()  # nothing is known; the rows stay as they are, so that their memory counts
@@ -363,13 +397,25 @@ class Switch:
         await asyncio.gather(*(self._ask(each) for each in others if each.resource not in live))
 
     async def _ask(self, endpoint: Endpoint) -> None:
-        backend = self._make(endpoint)
+        deadline = self._clock() + LOOK_SECONDS
+        backend = self._of_another(endpoint)
         try:
-            probe = await backend.probe(self._clock() + LOOK_SECONDS)
+            probe = await backend.probe(deadline)
+            way = await way_of(endpoint, backend, probe, deadline)
         finally:
             await backend.close()
-        if (has := loaded_of(endpoint, probe)) is not None:
+        has = loaded_of(endpoint, probe)
+        if way is Way.FIXED:
+            has = fixed_of(endpoint, probe)
+            self._fixed[endpoint.resource] = sum(has.values())
+        if has is not None:
             await self._rows.said(has, endpoint.resource)
+
+    def _of_another(self, endpoint: Endpoint) -> Backend:
+        """What asks the server of an endpoint that this drain does not hold. An mlx_lm.server would be asked for a
+        token, which is a request without a seat; in OpenAI's protocol it is only asked for its list."""
+        mlx = endpoint.backend == BackendName.MLX
+        return self._make(endpoint.model_copy(update={"backend": BackendName.OPENAI}) if mlx else endpoint)
 
     # --- names and beliefs ----------------------------------------------------------------------------------
 
