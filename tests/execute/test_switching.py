@@ -744,6 +744,37 @@ async def test_a_server_of_one_model_has_only_to_answer(gpu: Gpu, flavour: str, 
         assert gpu.residency() == []
 
 
+async def test_the_memory_of_a_fixed_model_is_taken_as_long_as_its_server_answers(gpu: Gpu) -> None:
+    """The Mac of docs/backends.md: Ollama beside an mlx_lm.server, which nobody can tell to let its model go."""
+    async with machine() as server, inside(flavour="mlx", models=["only"]) as beside:
+        fixed = Endpoint(
+            backend=BackendName.MLX,
+            url=beside.openai_url,
+            device="gpu",
+            model="only",
+            models={"only": ModelSpec(memory=12)},
+            keep_alive=0,
+        )
+        gpu.settings = Settings(devices=[GPU], endpoints=[fixed, ollama(server.url)])
+        drain = await gpu.drain(ollama(server.url))
+        assert gpu.residency() == [("only", "loaded")]
+        assert beside.stats()["requests"] == 0, "it is not asked for a token by who does not hold it"
+        await drain.switch.to("middle", soon(20))
+        await drain.switch.to("small", soon(20))
+        assert list(server.stats()["loaded"]) == ["small"], "with the other one, only 12 GiB are left"
+        with pytest.raises(ModelCallError, match=r"large needs 14 GiB .* always has 12 GiB") as caught:
+            await drain.switch.to("large", soon(20))
+        assert caught.value.error_type is ErrorType.OUT_OF_MEMORY
+        own = await gpu.drain(fixed)
+        assert await own.switch.to("only", soon(20)) == Loaded()
+        await own.switch.leave()
+        gpu.dies(own)
+        assert gpu.residency() == [("only", "loaded"), ("small", "loaded")]
+    another = await gpu.drain(ollama("http://gpu:1"), Scripted())
+    await another.switch.to("large", soon(20))  # its server is no more, and its keep_alive is over
+    assert ("only", "loaded") not in gpu.residency()
+
+
 async def test_a_fixed_model_that_does_not_answer_is_an_error(gpu: Gpu) -> None:
     drain = await gpu.drain(Endpoint(backend=BackendName.OPENAI, url="http://127.0.0.1:9/v1", model="m"))
     assert drain.switch.way is None, "it could not be asked"
