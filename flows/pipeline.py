@@ -145,7 +145,10 @@ async def _execute(
             if taken.backend in tried:
                 raise  # it can be used, or could be: what went wrong was something else
             tried.add(taken.backend)
-            await _spilled(db, run, taken)
+            if taken.reason:
+                await _spilled(db, run, taken)
+            else:
+                get_run_logger().info("%s can be used again and goes on.", taken.backend)
         else:
             return taken
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import psycopg
 import pytest
@@ -88,9 +88,9 @@ def nowhere() -> str:
         return f"http://127.0.0.1:{probe.getsockname()[1]}"
 
 
-def configured(url: str, spill: Mapping[str, str], **more: object) -> Settings:
+def configured(url: str, spill: Mapping[str, str], budgets: Sequence[Budget] = ()) -> Settings:
     endpoint = Endpoint(backend="ollama", url=url, model="sim:small", account="paid")
-    return Settings(backend="ollama", endpoints=[endpoint], spill=dict(spill), **more)
+    return Settings(backend="ollama", endpoints=[endpoint], spill=dict(spill), budgets=list(budgets))
 
 
 async def test_only_the_policy_lets_another_take_it() -> None:
