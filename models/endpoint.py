@@ -129,6 +129,10 @@ class Price(_Strict):
     output: float = Field(ge=0)
     cached: float | None = Field(default=None, ge=0, description="of what was read before; None: as input")
 
+    def halved(self) -> Price:
+        cached = None if self.cached is None else self.cached / 2
+        return Price(input=self.input / 2, output=self.output / 2, cached=cached)
+
 
 class ModelSpec(_Strict):
     """What an operator knows of a model on an endpoint."""

@@ -252,19 +252,20 @@ with moved as (
     %(items)b::bigint[], %(outcomes)b::text[], %(charged)b::int2[], %(delays)b::float8[], %(next_recipes)b::text[],
     %(models)b::text[], %(prompt_hashes)b::text[], %(prompt_tokens)b::int4[], %(completion_tokens)b::int4[],
     %(seconds)b::float4[], %(error_types)b::text[], %(errors)b::text[], %(answers)b::text[], %(checks)b::text[],
-    %(texts)b::text[], %(data)b::text[], %(citations)b::text[], %(simulated)b::bool[], %(claims)b::int2[]
+    %(texts)b::text[], %(data)b::text[], %(citations)b::text[], %(simulated)b::bool[], %(claims)b::int2[],
+    %(cached_tokens)b::int4[], %(costs)b::float8[]
   ) as r(item_id, outcome, charged, delay, next_recipe, model, prompt_hash, prompt_tokens, completion_tokens,
-         seconds, error_type, error, answer, checks, text, data, citations, simulated, claim)
+         seconds, error_type, error, answer, checks, text, data, citations, simulated, claim, cached_tokens, cost)
   where item.id = r.item_id and item.lease = %(token)s and item.status = 2
     and item.tries = r.claim  -- not a later claim of the same drain, after the item changed on its board
     and exists (select 1 from lease where token = %(token)s and expires_at > now())
   returning item.tries, nextval('attempt_id_seq') as attempt_id, r.*
 ), tried as (
   insert into attempt (id, item_id, number, batch_id, model, prompt_hash, prompt_tokens, completion_tokens, seconds,
-                       outcome, error_type, error, answer, checks, trace_id, simulated)
+                       outcome, error_type, error, answer, checks, trace_id, simulated, cached_tokens, cost)
   overriding system value
   select attempt_id, item_id, tries, %(batch)s, model, prompt_hash, prompt_tokens, completion_tokens, seconds,
-         outcome, error_type, error, answer, checks::jsonb, %(trace_id)s, simulated
+         outcome, error_type, error, answer, checks::jsonb, %(trace_id)s, simulated, cached_tokens, cost
     from moved
 ), accepted as (
   insert into result (item_id, attempt_id, text, data, citations, accepted_by, simulated)
@@ -284,8 +285,9 @@ with moved as (
 select item_id, outcome from moved
 
 -- name: close_batch
-update batch set accepted = %(accepted)s, retried = %(retried)s, deferred = %(deferred)s, returned = %(returned)s,
-       validation = %(validation)s, finished_at = now()
+-- A batch may be settled in parts: of a provider's, what is too long goes first.
+update batch set accepted = accepted + %(accepted)s, retried = retried + %(retried)s,
+       deferred = deferred + %(deferred)s, returned = returned + %(returned)s, validation = %(validation)s, finished_at = now()
  where id = %(batch)s
 
 -- name: advance

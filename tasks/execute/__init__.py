@@ -8,12 +8,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import psycopg
 
 from models.calls import Backend
+from models.errors import BackendUnavailable, LeaseLost, PenstockError
 from models.recipe import Recipe
 from models.settings import Endpoint, Settings
 from sql.connection import Database
@@ -95,11 +96,14 @@ async def drain_any(
     deadline: float | None = None,
     by_person: bool = False,
 ) -> Tally:
-    """Drain `boards` (all when None) on the first free endpoint of `seats` until nothing that it may do is left.
+    """Drain `boards` (all when None) on all free endpoints of `seats` at once until nothing that they may do is left.
 
-    All seats are of one kind of backend. Where other drains hold them all, or work on these boards still, waits:
-    again and again it looks whether an endpoint is free, somebody died, or the work is gone. `deadline` is on the
-    loop's clock. Raises LeaseLost, BackendUnavailable, DatabaseError.
+    All seats are of one kind of backend. Where another drain holds one, or works on these boards still, waits: again
+    and again it looks whether the endpoint is free, somebody died, or the work is gone. `deadline` is on the loop's
+    clock. `by_person`: somebody waits for it, so what is left alone after failures is tried once at once.
+
+    An endpoint that fails leaves its work to the others. Raises what it failed with, BackendUnavailable or LeaseLost,
+    where work is left in the end or all failed; DatabaseError.
     """
     kind = seats[0].endpoint.backend
     allowed = {
@@ -107,65 +111,132 @@ async def drain_any(
         for name, recipe in recipes.items()
         if not recipe.header.backends or kind in recipe.header.backends
     }
-    scope = Scope(kind, tuple(allowed), None if boards is None else tuple(boards))
-    loop = asyncio.get_running_loop()
-    total = Tally()
-    connection = await database.aconnect(autocommit=True, application_name="penstock drain")
+    work = _Work(
+        database=database,
+        recipes=recipes,
+        allowed=allowed,
+        settings=settings,
+        scope=Scope(kind, tuple(allowed), None if boards is None else tuple(boards)),
+        trace_id=trace_id,
+        run_batch=run_batch,
+        on_wait=on_wait,
+        deadline=deadline,
+        by_person=by_person,
+    )
+    sitters = [asyncio.ensure_future(work.sit(seat)) for seat in seats]
     try:
-        while True:
-            sat = False
-            for seat in seats:
-                async with endpoint_lease(
-                    lambda: database.aconnect(autocommit=True, application_name="penstock heartbeat"),
-                    backend=kind,
-                    url=seat.endpoint.url,
-                    model=seat.model,
-                    heartbeat=settings.heartbeat,
-                ) as lease:
-                    if lease is None:
-                        continue
-                    sat = True
-                    if lease.recovered:
-                        log.info("%d items of a drain that is no more were given back.", lease.recovered)
-                    if boards is not None:
-                        await _reroute(connection, kind, recipes, allowed, boards)
-                    work = Drain(
-                        store=Store(connection, lease.token),
-                        lease=lease,
-                        backend=seat.backend,
-                        endpoint=seat.endpoint,
-                        model=seat.model,
-                        recipes=dict(recipes),
-                        stages=seat.stages,
-                        settings=settings,
-                        scope=scope,
-                        trace_id=trace_id,
-                        deadline=deadline,
-                        by_person=by_person,
-                        on_wait=on_wait,
-                    )
-                    total.add(await work.run(_bound(run_batch, work)))
-                break
-            # What this drain released may be of a recipe that the backend may not do: as its fallback it may.
-            if sat and boards is not None and await _reroute(connection, kind, recipes, allowed, boards):
-                continue
-            outlook = await Store(connection, 0).outlook(scope)
-            if not (outlook.running or (not sat and (outlook.now or outlook.later))):
-                return total
-            if sat and boards is None:
-                return total  # another drain has the rest, and whoever starts drains sees when that one dies
-            if deadline is not None and loop.time() >= deadline:
-                return total
-            if on_wait:
-                places = ", ".join(seat.endpoint.url for seat in seats)
-                on_wait(
-                    "Another drain works on the rest of these boards; waiting for it."
-                    if sat
-                    else f"Other drains hold {kind} at {places}; waiting for one."
-                )
-            await asyncio.sleep(min(settings.heartbeat, 2.0))
+        await asyncio.gather(*sitters)
     finally:
-        await connection.close()
+        for sitter in sitters:
+            sitter.cancel()
+        await asyncio.wait(sitters)
+    if work.errors and (len(work.errors) == len(seats) or await work.left()):
+        raise work.errors[0]
+    return work.total
+
+
+@dataclass(slots=True)
+class _Work:
+    """What the endpoints of one call of `drain_any` do together."""
+
+    database: Database
+    recipes: Mapping[str, Recipe]
+    allowed: Mapping[str, Recipe]
+    settings: Settings
+    scope: Scope
+    trace_id: str
+    run_batch: RunBatch | None
+    on_wait: Callable[[str], None] | None
+    deadline: float | None
+    by_person: bool
+    total: Tally = field(default_factory=Tally)
+    errors: list[PenstockError] = field(default_factory=list)
+    _said: set[str] = field(default_factory=set)
+
+    async def sit(self, seat: Seat) -> None:
+        """Drain on one endpoint until nothing is left for it."""
+        connection = await self.database.aconnect(autocommit=True, application_name="penstock drain")
+        try:
+            await self._sit(seat, connection)
+        except (BackendUnavailable, LeaseLost) as error:
+            log.warning("%s", error)
+            self.errors.append(error)
+        finally:
+            await connection.close()
+
+    async def left(self) -> bool:
+        """Whether any work is left."""
+        connection = await self.database.aconnect(autocommit=True, application_name="penstock drain")
+        try:
+            outlook = await Store(connection, 0).outlook(self.scope)
+        finally:
+            await connection.close()
+        return bool(outlook.now or outlook.later)
+
+    async def _sit(self, seat: Seat, connection: psycopg.AsyncConnection[Any]) -> None:
+        loop = asyncio.get_running_loop()
+        boards = self.scope.boards
+        while True:
+            sat = await self._drain(seat, connection)
+            # What this drain released may be of a recipe that the backend may not do: as its fallback it may.
+            if sat and await self._reroute(connection):
+                continue
+            outlook = await Store(connection, 0).outlook(self.scope)
+            if not (outlook.running or (not sat and (outlook.now or outlook.later))):
+                return
+            if sat and boards is None:
+                return  # another drain has the rest, and whoever starts drains sees when that one dies
+            if self.deadline is not None and loop.time() >= self.deadline:
+                return
+            self._say(
+                "Another drain works on the rest of these boards; waiting for it."
+                if sat
+                else f"Another drain holds {seat.endpoint.backend} at {seat.endpoint.url}; waiting for it."
+            )
+            await asyncio.sleep(min(self.settings.heartbeat, 2.0))
+
+    async def _drain(self, seat: Seat, connection: psycopg.AsyncConnection[Any]) -> bool:
+        """Drain once. False: another holds the endpoint."""
+        async with endpoint_lease(
+            lambda: self.database.aconnect(autocommit=True, application_name="penstock heartbeat"),
+            backend=seat.endpoint.backend,
+            url=seat.endpoint.url,
+            model=seat.model,
+            heartbeat=self.settings.heartbeat,
+        ) as lease:
+            if lease is None:
+                return False
+            if lease.recovered:
+                log.info("%d items of a drain that is no more were given back.", lease.recovered)
+            await self._reroute(connection)
+            work = Drain(
+                store=Store(connection, lease.token),
+                lease=lease,
+                backend=seat.backend,
+                endpoint=seat.endpoint,
+                model=seat.model,
+                recipes=dict(self.recipes),
+                stages=seat.stages,
+                settings=self.settings,
+                scope=self.scope,
+                trace_id=self.trace_id,
+                deadline=self.deadline,
+                by_person=self.by_person,
+                on_wait=self._say,
+            )
+            self.total.add(await work.run(_bound(self.run_batch, work)))
+        return True
+
+    async def _reroute(self, connection: psycopg.AsyncConnection[Any]) -> int:
+        boards = self.scope.boards
+        if boards is None:
+            return 0
+        return await _reroute(connection, self.scope.backend, self.recipes, self.allowed, boards)
+
+    def _say(self, words: str) -> None:
+        if self.on_wait and words not in self._said:
+            self._said.add(words)
+            self.on_wait(words)
 
 
 def _bound(run_batch: RunBatch | None, work: Drain) -> Callable[[Batch], Awaitable[Tally]] | None:

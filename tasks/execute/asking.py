@@ -39,6 +39,31 @@ class Weather(Protocol):
     def most(self, model: str) -> int | None: ...
 
 
+def as_request(
+    batch: Batch,
+    item: ClaimedItem,
+    rendered: Rendered,
+    *,
+    context_tokens: int,
+    recipes: Mapping[str, Recipe],
+) -> ModelRequest:
+    """What a model is asked for an item of a batch."""
+    header = recipes[batch.recipe].header
+    return ModelRequest(
+        item_id=item.id,
+        model=batch.model,
+        system=rendered.system,
+        prompt=rendered.prompt,
+        question=item.question,
+        passages=rendered.passages,
+        rolls_up=batch.recipe == ROLLUP,
+        schema=header.answer_schema,
+        max_tokens=header.max_tokens,
+        temperature=header.temperature,
+        context_tokens=context_tokens,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Asker:
     backend: Backend
@@ -107,18 +132,12 @@ class Asker:
         deadline = started + self.endpoint.call_timeout
         if self.deadline is not None:
             deadline = min(deadline, self.deadline)
-        request = ModelRequest(
-            item_id=item.id,
-            model=batch.model,
-            system=rendered.system,
-            prompt=rendered.prompt,
-            question=item.question,
-            passages=rendered.passages,
-            rolls_up=recipe.name == ROLLUP,
-            schema=recipe.header.answer_schema,
-            max_tokens=recipe.header.max_tokens,
-            temperature=recipe.header.temperature,
+        request = as_request(
+            batch,
+            item,
+            rendered,
             context_tokens=self.endpoint.context_tokens,
+            recipes={recipe.name: recipe},
         )
         in_flight = self.weather.gate.in_flight
         try:

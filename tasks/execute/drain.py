@@ -11,19 +11,24 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
-from models.calls import Backend, ModelAnswer, Passage
+from models.calls import Backend, Batches, HasBatches, ModelAnswer, Passage
 from models.enums import ErrorType
 from models.errors import BackendUnavailable
 from models.recipe import ROLLUP, Recipe, Rendered
 from models.settings import Endpoint, Settings
 from models.verdict import AnswerRow, BatchVerdict, Failure
-from tasks.execute.asking import Asker, Render, Reply
+from tasks.execute.asking import Asker, Render, Reply, as_request
+from tasks.execute.budget import cost
 from tasks.execute.lease import Lease
+from tasks.execute.limits import Grant
 from tasks.execute.order import URGENT, Choice, Group, Order
 from tasks.execute.parts import gather
 from tasks.execute.pressure import Pressure
+from tasks.execute.provider_batch import run_provider_batches
+from tasks.execute.provider_rows import Prepared
 from tasks.execute.reporting import Reporter
 from tasks.execute.store import OnSplit, Scope, Store, Wish
 from tasks.execute.work import Batch, ClaimedItem, Tally
@@ -76,6 +81,7 @@ class Drain:
     pressure: Pressure = field(init=False)
     _order: Order = field(init=False)
     _after: int = -1  # the board that was served last
+    _grants: dict[int, tuple[Grant, int]] = field(default_factory=dict)  # of provider batches that are out
     _put_off: list[int] = field(default_factory=list)
     _why_not: str = ""  # nothing that is there may be claimed; why, for people
     _interactive_at: float | None = None  # when interactive items were last there
@@ -125,7 +131,11 @@ class Drain:
                 self._check()
                 if watch.done():
                     watch.result()
-                if batch := await self._claim(list(running.values())):
+                if self.endpoint.batches and isinstance(self.backend, HasBatches):
+                    self.tally.add(await self._send_batches(self.backend.batches))
+                    if not await self._wait_for_later():
+                        return self.tally
+                elif batch := await self._claim(list(running.values())):
                     running[asyncio.ensure_future(run_batch(batch))] = batch
                     self.pressure.poke()
                 elif running:
@@ -184,7 +194,48 @@ class Drain:
             self.pressure.gate.changed()
             await self.pressure.watched()
 
-    async def _claim(self, running: Sequence[Batch]) -> Batch | None:
+    async def _send_batches(self, batches: Batches) -> Tally:
+        """By the provider's batch API: until nothing is left to send, and none of them is out."""
+        return await run_provider_batches(
+            batches,
+            self.endpoint,
+            self.lease,
+            query=self.store.query,
+            claim=lambda size: self._claim([], size),
+            prepare=self._prepared,
+            request=partial(as_request, context_tokens=self.endpoint.context_tokens, recipes=self.recipes),
+            settle=self._finish_batch,
+            give_back=self.store.give_back,
+            recipes=self.recipes,
+            breaker_failures=self.settings.breaker_failures,
+            deadline=self.deadline,
+        )
+
+    async def _prepared(self, batch: Batch) -> Prepared:
+        recipe = self.recipes[batch.recipe]
+        reasons = await self.store.reasons(batch.items)
+        batch, passages, simulated = await self._material(batch, recipe)
+        tokens = self._estimate(batch, recipe, passages)
+        grant = await self.pressure.reserve(len(batch.items), tokens, recipe.header.max_tokens, batch.model)
+        self._grants[batch.id] = (grant, tokens + recipe.header.max_tokens)
+        if unasked := batch.items[grant.requests :]:
+            await self.store.give_back([item.id for item in unasked])
+            batch = replace(batch, items=batch.items[: grant.requests])
+        rendered = []
+        for item, found in zip(batch.items, passages, strict=False):
+            rendered.append(self.stages.render(recipe, item, found, reasons.get(item.id)))
+            await asyncio.sleep(0)  # a thousand prompts must not keep the heartbeat waiting
+        return Prepared(batch, tuple(rendered), simulated)
+
+    async def _finish_batch(
+        self, batch: Batch, rendered: Sequence[Rendered | None], replies: Sequence[Reply]
+    ) -> Tally:
+        grant, tokens = self._grants.pop(batch.id, (None, 0))  # of a drain before this one: spent as reserved
+        if grant is not None:
+            await self.pressure.settle(batch, replies, grant, tokens)
+        return await self.finish(batch, rendered, replies)
+
+    async def _claim(self, running: Sequence[Batch], size: int | None = None) -> Batch | None:
         """The next batch, if another one may run now."""
         normal = sum(not batch.interactive for batch in running)
         only_interactive = normal >= 2
@@ -205,7 +256,7 @@ class Drain:
                 self._interactive_at = clock()
             if only_interactive:
                 there = [group for group in there if group.urgency < URGENT]
-            wanted = self._wish(self._order.choose(there, clock()))
+            wanted = self._wish(self._order.choose(there, clock()), size)
             return wanted
 
         batch = await self.store.claim(self.scope, self.pressure.without, choose, self._describe)
@@ -220,10 +271,10 @@ class Drain:
             )
         return batch
 
-    def _wish(self, choice: Choice | None) -> Wish | None:
+    def _wish(self, choice: Choice | None, size: int | None) -> Wish | None:
         if choice is None:
             return None
-        size = self.kept if self.kept and choice.group.urgency < URGENT else self.size
+        size = size or (self.kept if self.kept and choice.group.urgency < URGENT else self.size)
         if self.pressure.wants_trial(choice.group.model or self.model):
             size = 1
         return Wish(
@@ -347,6 +398,9 @@ class Drain:
             for item, prompt, reply in zip(batch.items, rendered, replies, strict=True)
             if prompt is not None and reply is not None
         ]
+        price = self.pressure.price(batch.model)
+        for report in reports:
+            report.cost = cost(report.answer, price) if report.answer is not None else None
         if any(isinstance(reply, ModelAnswer) for reply in replies):
             self._put_off.clear()
         self._put_off += [report.item.id for report in reports if report.next.outcome == "returned"]

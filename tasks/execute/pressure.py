@@ -19,13 +19,14 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any
 
 import psycopg
 
 from models.calls import Backend, ModelAnswer, ModelCallError
-from models.endpoint import Budget
+from models.endpoint import Budget, Price
 from models.enums import ErrorType
+from models.errors import NoRoom
 from models.pause import Paused
 from models.settings import Endpoint, Settings
 from sql.statements import statement
@@ -36,6 +37,7 @@ from tasks.execute.gate import Gate
 from tasks.execute.lease import Lease
 from tasks.execute.limits import limits
 from tasks.execute.order import Group
+from tasks.execute.residents import Query
 from tasks.execute.seats import Seats
 from tasks.execute.switching import Switch
 from tasks.execute.work import Batch, Report
@@ -47,9 +49,6 @@ LOOK_SECONDS = 1.0
 HOST_SECONDS = 5.0
 """Between two readings of this machine's memory and processors, where the server is on it."""
 
-T = TypeVar("T")
-Query = Callable[[Callable[[psycopg.AsyncConnection[Any]], Awaitable[T]]], Awaitable[T]]
-
 
 def _now() -> datetime:
     return datetime.now(UTC)
@@ -57,7 +56,7 @@ def _now() -> datetime:
 
 @dataclass(slots=True)
 class Pressure:
-    query: Query[Any]  # runs statements on the drain's connection, in turn with its own
+    query: Query  # runs statements on the drain's connection, in turn with its own
     backend: Backend
     endpoint: Endpoint
     model: str  # what an item without a model is asked of
@@ -212,7 +211,7 @@ class Pressure:
         """How many of these may be sent, each of `tokens` and up to `max_tokens` more."""
         if not limits(self._budget):
             return budget.Grant(requests)
-        usd = budget.estimated_cost(tokens, max_tokens, self.endpoint.spec(model).price)
+        usd = budget.estimated_cost(tokens, max_tokens, self.price(model))
         day = budget.today(self.settings.timezone, self.wall())
         grant: budget.Grant = await self.query(
             lambda connection: budget.reserve(
@@ -237,9 +236,9 @@ class Pressure:
 
     async def settle(self, batch: Batch, replies: Sequence[Reply], grant: budget.Grant, tokens: int) -> None:
         """What the batch really used; and that its model answers, if it did."""
-        spec = self.endpoint.spec(batch.model)
-        usd = budget.estimated_cost(tokens, 0, spec.price)
-        used = budget.used(replies, spec.price, tokens=tokens, usd=usd)
+        price = self.price(batch.model)
+        usd = budget.estimated_cost(tokens, 0, price)
+        used = budget.used(replies, price, tokens=tokens, usd=usd)
         answered = any(isinstance(reply, ModelAnswer) or _charged(reply) for reply in replies)
 
         async def write(connection: psycopg.AsyncConnection[Any]) -> None:
@@ -273,6 +272,11 @@ class Pressure:
             await self.look()
 
     # --- around a call --------------------------------------------------------------------------------------
+
+    def price(self, model: str) -> Price | None:
+        """What its tokens cost here; by a provider's batch API half as much."""
+        price = self.endpoint.spec(model).price
+        return price.halved() if price is not None and self.endpoint.batches else price
 
     def weight(self, model: str) -> int:
         weight = self.endpoint.spec(model).weight
@@ -361,6 +365,8 @@ class Pressure:
         started = asyncio.get_running_loop().time()
         try:
             await self.switch.to(model, self.deadline, let_in)
+        except NoRoom as error:  # time is up, and nobody is to blame
+            raise ModelCallError(ErrorType.OVERLOADED, str(error)) from error
         except ModelCallError as error:
             await self.failed(model, error, started)
             raise

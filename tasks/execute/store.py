@@ -300,4 +300,6 @@ def _columns(reports: Sequence[Report]) -> dict[str, list[Any]]:
         "citations": [_json(list(report.citations)) for report in reports],
         "simulated": [bool(answer and answer.simulated) for answer in answers],
         "claims": [report.item.tries for report in reports],
+        "cached_tokens": [answer.cached_tokens if answer else None for answer in answers],
+        "costs": [report.cost for report in reports],
     }

@@ -63,6 +63,7 @@ class Report:
     text: str | None = None
     data: dict[str, Any] | None = None
     citations: tuple[dict[str, str], ...] = ()
+    cost: float | None = None  # in US dollars; None: not known
 
 
 @dataclass(slots=True)
