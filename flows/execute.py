@@ -56,11 +56,15 @@ def stages(context_tokens: int, recipes: Mapping[str, Recipe] | None = None, spl
 
 @flow(name="execute", flow_run_name="drain {backend}", validate_parameters=True)
 async def execute(
-    backend: str = "auto", boards: list[int] | None = None, spilled: bool = False
+    backend: str = "auto",
+    boards: list[int] | None = None,
+    spilled: bool = False,
+    by_person: bool = False,
 ) -> dict[str, Any]:
     """Drain the ready items of `boards` (all boards when None) on a server of this backend.
 
     `spilled`: it takes the work of another backend, and leaves to that one what its own recipes may not do.
+    `by_person`: somebody waits; a model that is left alone after failures is tried once at once.
     Returns the counts. Fails with BackendUnavailable when no such server answers or it stops answering; accepted
     answers are kept and the rest stays queued.
     """
@@ -89,6 +93,7 @@ async def execute(
                 trace_id=flow_run.id or "",
                 run_batch=run_batch,
                 on_wait=logger.info,
+                by_person=by_person,
             )
         if tally.accepted:
             await remember_accepted()

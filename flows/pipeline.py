@@ -155,7 +155,7 @@ async def _execute(
 
 async def _drain(backend: str, boards: list[int], pools: bool, *, spilled: bool) -> None:
     if not pools:
-        await execute(backend, boards, spilled=spilled)
+        await execute(backend, boards, spilled=spilled, by_person=True)
         return
     finished = await arun_deployment(
         f"execute/{backend}",
