@@ -83,14 +83,16 @@ select g.backend, g.recipe, g.model, head.urgency,
 -- name: limited_boards
 select id from board where wip is not null
 
+-- name: hold_limited
+-- Boards with a limit of running items, locked in order until the claim is made.
+select id from board where id = any(%(limited)b::bigint[]) order by id for no key update
+
 -- name: limited
--- Boards with a limit of running items, locked in order until the claim is made: how many more each may have. A statement
--- of its own, so that the claim after it sees what a drain that was waited for has taken.
-with held as materialized (
-  select id, wip from board where id = any(%(limited)b::bigint[]) and wip is not null order by id for no key update
-)
-select h.id, h.wip, (select count(*) from item i where i.lease is not null and i.board_id = h.id and i.status = 2)
-  from held h
+-- How many more items of each may run. After they are locked, in a statement of its own: it sees what a drain that was
+-- waited for has taken.
+select b.id,
+       greatest(b.wip - (select count(*) from item i where i.lease is not null and i.board_id = b.id and i.status = 2), 0)
+  from board b where b.id = any(%(limited)b::bigint[]) and b.wip is not null
 
 -- name: claim
 -- One batch of a group: of boards in turn, `spread` of them after the one that was served last, at one urgency; of each

@@ -106,10 +106,10 @@ class Store:
                 return None
             room: dict[int, int] = {}
             if wish.limited:
-                limited = await self._connection.execute(
-                    statement("execute.limited"), {"limited": list(wish.limited)}
-                )
-                room = {board: max(wip - running, 0) for board, wip, running in await limited.fetchall()}
+                boards = {"limited": list(wish.limited)}
+                await self._connection.execute(statement("execute.hold_limited"), boards)
+                cursor = await self._connection.execute(statement("execute.limited"), boards)
+                room = dict(await cursor.fetchall())
             parameters = scope.places() | {
                 "group_backend": wish.group.backend,
                 "recipe": wish.group.recipe,
