@@ -39,6 +39,10 @@ def under(figure: str, value: float, unit: str, goal: float) -> Figure:
     return Figure(figure, value, unit, f"< {goal:g}", value < goal)
 
 
+def at_most(figure: str, value: float, unit: str, goal: float) -> Figure:
+    return Figure(figure, value, unit, f"<= {goal:g}", value <= goal)
+
+
 def told(figure: str, value: float, unit: str) -> Figure:
     return Figure(figure, value, unit)
 

@@ -1,0 +1,54 @@
+"""DBOS: a workflow per item on a queue in Postgres, polled every 20 ms: with its default of a second it would stand
+still for most of the time."""
+
+from __future__ import annotations
+
+import threading
+
+import httpx
+from dbos import DBOS
+
+from bench.pressure.drivers.protocol import body, done, order, ready, text_of
+
+POLL_SECONDS = 0.02
+
+
+def main() -> None:
+    given = order()
+    url = f"postgresql://postgres@/{given.database}?host={given.socket}"
+    DBOS(config={"name": "peer", "system_database_url": url, "log_level": "WARNING"})
+    limits = httpx.Limits(max_connections=given.in_flight)
+    client = httpx.Client(base_url=given.url, limits=limits, timeout=None, trust_env=False)
+    left = len(given.work)
+    lock, finished = threading.Lock(), threading.Event()
+
+    def ask(model: str, prompt: str) -> str:
+        reply = client.post("/api/chat", json=body(model, prompt))
+        reply.raise_for_status()
+        return text_of(reply.json())
+
+    step = DBOS.step()(ask)
+
+    def item(model: str, prompt: str) -> str:
+        nonlocal left
+        text: str = step(model, prompt)
+        with lock:
+            left -= 1
+            if not left:
+                finished.set()
+        return text
+
+    workflow = DBOS.workflow()(item)
+    DBOS.launch()
+    DBOS.register_queue("ask", worker_concurrency=given.in_flight, polling_interval_sec=POLL_SECONDS)
+    ready()
+    handles = [DBOS.enqueue_workflow("ask", workflow, model, prompt) for model, prompt in given.work]
+    finished.wait()
+    handles[-1].get_result()  # the last one's result is stored
+    done()
+    DBOS.destroy()
+    client.close()
+
+
+if __name__ == "__main__":
+    main()
