@@ -193,9 +193,9 @@ def _declare(simulator: Simulator, limit: int) -> None:
 
 
 def _enough(connection: psycopg.Connection[Any], board_id: int, limit: int) -> None:
-    """Work for half a minute at the device's limit: a drain that is killed had something to do."""
+    """Work for some 15 s at the device's limit: a drain that is killed had something to do."""
     items, done, _ = settled(connection, board_id)
-    wanted = 30 * limit * DECODE // ANSWER_TOKENS
+    wanted = 15 * limit * DECODE // ANSWER_TOKENS
     numbers = range(items, items + wanted - (items - done))
     if numbers:
         add(connection, board_id, [Item(f"Say what number {number:05} of {limit} is") for number in numbers])

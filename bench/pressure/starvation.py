@@ -46,21 +46,27 @@ class Feeder:
     stop: threading.Event = field(default_factory=threading.Event)
 
     def feed(self) -> None:
+        try:
+            with self.db.connect(autocommit=True) as connection:
+                self._feed(connection)
+        finally:
+            self.begun.set()  # whoever waits for it goes on, and hears of the error
+
+    def _feed(self, connection: psycopg.Connection[Any]) -> None:
         chance = random.Random(SEED)
         due = {model: time.monotonic() + chance.expovariate(1 / MEAN_SECONDS) for model in RARE}
-        with self.db.connect(autocommit=True) as connection:
-            while not self.stop.wait(LOOK_SECONDS):
-                row = connection.execute(
-                    "select count(*) from item where ready and model = %s and board_id = %s",
-                    [BUSY, self.board_id],
-                ).fetchone()
-                assert row is not None
-                self._add(connection, BUSY, AHEAD - int(row[0]))
-                self.begun.set()
-                for model, when in due.items():
-                    if time.monotonic() >= when:
-                        self._add(connection, model, chance.randint(1, 3))
-                        due[model] = time.monotonic() + chance.expovariate(1 / MEAN_SECONDS)
+        while not self.stop.wait(LOOK_SECONDS):
+            row = connection.execute(
+                "select count(*) from item where ready and model = %s and board_id = %s",
+                [BUSY, self.board_id],
+            ).fetchone()
+            assert row is not None
+            self._add(connection, BUSY, AHEAD - int(row[0]))
+            self.begun.set()
+            for model, when in due.items():
+                if time.monotonic() >= when:
+                    self._add(connection, model, chance.randint(1, 3))
+                    due[model] = time.monotonic() + chance.expovariate(1 / MEAN_SECONDS)
 
     def _add(self, connection: psycopg.Connection[Any], model: str, count: int) -> None:
         first = len(self.models)
