@@ -1,10 +1,11 @@
-"""The parts of bench/pressure on which its figures rest: what is compared, how it is timed, what is said in its place."""
+"""What the figures of bench/pressure rest on: what is compared, how it is timed, what stands where nothing was."""
 
 from __future__ import annotations
 
 import re
 import sys
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ def test_the_work_is_the_same_each_time_and_mixed() -> None:
     first = makespan._work(300)
     assert first == makespan._work(300)
     assert Counter(model for model, _ in first) == dict.fromkeys(MODELS, 100)
-    assert sum(one[0] != other[0] for one, other in zip(first, first[1:], strict=False)) > 150
+    assert sum(one[0] != other[0] for one, other in pairwise(first)) > 150
     assert len({prompt for _, prompt in first} | {prompt for _, prompt in makespan._work(300, 1)}) == 600
 
 
@@ -75,6 +76,6 @@ def test_a_peer_that_is_not_there_has_a_row_that_says_so(monkeypatch: pytest.Mon
     for contender in (PLAIN, *QUEUES):
         (row,) = makespan._peer(track, contender, makespan._work(3), 1.0)
         assert contender.name in row.figure
-        assert row.goal is row.holds is None
+        assert (row.goal, row.holds) == (None, None)
         assert "could not be installed" in row.unit
         assert "://" not in row.unit
