@@ -14,6 +14,7 @@ from deployments.reconcile import Tidied, reconcile
 from models.errors import OrchestratorError, PenstockError
 from models.settings import Settings
 from sql.connection import Database
+from sql.statements import statement
 from tasks.recipes import load_recipes
 from tasks.upkeep import (
     Delivery,
@@ -136,7 +137,7 @@ async def look_once(client: PrefectClient, database: Database, settings: Setting
     for each in wanted:
         deployment = f"execute/{each.backend}"
         try:
-            if may_start(await _past(client, deployment), datetime.now(UTC)):
+            if may_start(await _past(client, deployment, database), datetime.now(UTC)):
                 parameters = {"backend": each.backend, "boards": list(each.boards)}
                 run = await start_run(
                     client, deployment, parameters | ({"spilled": True} if each.spilled else {})
@@ -153,7 +154,7 @@ async def look_once(client: PrefectClient, database: Database, settings: Setting
     return started
 
 
-async def _past(client: PrefectClient, deployment: str) -> list[PastDrain]:
+async def _past(client: PrefectClient, deployment: str, database: Database) -> list[PastDrain]:
     """The latest runs of a deployment, latest first."""
     from prefect.client.schemas.filters import (
         DeploymentFilter,
@@ -173,11 +174,19 @@ async def _past(client: PrefectClient, deployment: str) -> list[PastDrain]:
         sort=FlowRunSort.EXPECTED_START_TIME_DESC,
         limit=HISTORY,
     )
+    connection = await database.aconnect(autocommit=True, application_name="penstock upkeep")
+    try:
+        ids = {"runs": [str(run.id) for run in runs]}
+        rows = await (await connection.execute(statement("upkeep.working_runs"), ids)).fetchall()
+    finally:
+        await connection.close()
+    worked = {row[0] for row in rows}
     return [
         PastDrain(
             str(run.state_type.value),
             run.start_time or run.expected_start_time or run.created or datetime.now(UTC),
             run.end_time,
+            idle=run.state_type.value == "COMPLETED" and str(run.id) not in worked,
         )
         for run in runs
         if run.state_type is not None

@@ -3,8 +3,12 @@
 -- name: wanted_drains
 -- Boards with claimable work whose backend has no live lease. What a drain that died had claimed is work too. An item
 -- without a backend of its own goes where its board's latest run went, or would have gone (`spilled_from`); null where no
--- run has chosen yet. What a provider answers later is waited for where it was sent. `named`: it can go nowhere else.
-with work as (
+-- run has chosen yet. What a provider answers later is waited for where it was sent. `named`: it can go nowhere else. What
+-- is paused wants nobody.
+with stopped as materialized (
+  select p.kind, p.name, b.id as board_id from pause p left join board b on p.kind = 'board' and b.source = p.name
+   where p.until is null or p.until > now()
+), work as (
   select board_id, coalesce(backend, case when status = 2 then (
            select split_part(b.resource, ' ', 1) from provider_batch_item p
              join provider_batch b on b.id = p.provider_batch_id
@@ -23,7 +27,14 @@ with work as (
 )
 select backend, board_id, recipe, items, named from placed p
  where not exists (select 1 from lease l where l.backend = p.backend and l.expires_at > now())
+   and not exists (select from stopped s
+                    where s.board_id = p.board_id or s.kind = 'recipe' and s.name = p.recipe
+                       or s.kind = 'backend' and s.name = p.backend)
  order by backend, board_id, recipe, named
+
+-- name: working_runs
+-- Of these flow runs, those that claimed anything.
+select distinct flow_run_id from batch where flow_run_id = any(%(runs)b::text[])
 
 -- name: live_lease
 select exists (select 1 from lease where backend = %(backend)s::text and expires_at > now())

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
@@ -20,6 +20,7 @@ from models.recipe import Recipe
 from models.settings import Settings
 from sql.statements import statement
 from tasks import spill
+from tasks.pause import paused, quiet
 
 __all__ = [
     "Delivery",
@@ -38,6 +39,7 @@ SILENT_AFTER = timedelta(minutes=5)
 
 FIRST_PAUSE = timedelta(seconds=10)
 LONGEST_PAUSE = timedelta(minutes=15)
+IDLE_PAUSE = timedelta(minutes=1)
 ACTIVE = frozenset({"SCHEDULED", "PENDING", "RUNNING", "PAUSED", "CANCELLING"})
 FAILED = frozenset({"FAILED", "CRASHED"})
 CANCELLED = "CANCELLED"
@@ -75,6 +77,7 @@ class PastDrain:
     state: str
     started: datetime
     ended: datetime | None = None
+    idle: bool = False  # it ended in order and had claimed nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +117,9 @@ async def wanted_drains(
     for work in placed:
         if work.backend is not None and _can(work.backend, work.recipe, recipes):
             found[work.backend].append(work)
+    for backend in list(found):
+        if await _rests(connection, settings, backend):
+            del found[backend]
     if problem is not None and not found:
         raise problem
     moved = [
@@ -126,6 +132,19 @@ async def wanted_drains(
         + [each for each in moved if each],
         key=lambda wanted: (wanted.backend, wanted.spilled),
     )
+
+
+async def _rests(connection: psycopg.AsyncConnection[Any], settings: Settings, backend: str) -> bool:
+    """Whether all declared endpoints of a backend are paused, or have quiet hours: a drain would only leave."""
+    endpoints = [endpoint for endpoint in settings.endpoints if endpoint.backend == backend]
+    for endpoint in endpoints:
+        if quiet(endpoint.quiet, settings.timezone, datetime.now(UTC)):
+            continue
+        device = settings.device(endpoint).name
+        stopped = await paused(connection, resource=endpoint.resource, backend=backend, device=device)
+        if stopped.whole is None:
+            return False
+    return bool(endpoints)
 
 
 def _wanted(backend: str, some: Sequence[Work], spilled: str = "") -> Wanted:
@@ -180,8 +199,9 @@ def may_start(past: Sequence[PastDrain], now: datetime) -> bool:
     """Whether another drain of a backend without a live lease may be started. `past`: its runs, latest first.
 
     No, while one is due or on its way. After failures in a row only after a pause that doubles with each, from 10
-    seconds to 15 minutes: a server that is down is asked seldom, and every answer is a run that people see. A run
-    that a person cancelled pauses as long as possible: it was meant.
+    seconds to 15 minutes: a server that is down is asked seldom, and every answer is a run that people see. After runs
+    that found nothing they may do (a paused model, a breaker), a minute at most: that may end at any time. A run that a
+    person cancelled pauses as long as possible: it was meant.
     """
     for run in past:
         if run.state in ACTIVE and (run.state != "RUNNING" or now - run.started < SILENT_AFTER):
@@ -192,10 +212,13 @@ def may_start(past: Sequence[PastDrain], now: datetime) -> bool:
     last = ended[0].ended or ended[0].started
     if ended[0].state == CANCELLED:
         return now - last >= LONGEST_PAUSE
-    failures = next((n for n, run in enumerate(ended) if run.state not in FAILED), len(ended))
-    if not failures:
+    idle = ended[0].idle
+    vain = next(
+        (n for n, run in enumerate(ended) if not (run.idle if idle else run.state in FAILED)), len(ended)
+    )
+    if not vain:
         return True
-    pause: timedelta = min(FIRST_PAUSE * 2 ** min(failures - 1, 16), LONGEST_PAUSE)
+    pause: timedelta = min(FIRST_PAUSE * 2 ** min(vain - 1, 16), IDLE_PAUSE if idle else LONGEST_PAUSE)
     return now - last >= pause
 
 

@@ -63,7 +63,7 @@ class Pressure:
     settings: Settings
     lease: Lease
     deadline: float | None  # on the loop's clock
-    eager: bool = False  # a person waits: what is left alone after failures is tried once at once
+    by_person: bool = False  # somebody waits: what others' failures have left alone is tried once at once
     wall: Callable[[], datetime] = _now
     gate: Gate = field(init=False)
     pace: pace.Pace = field(init=False)
@@ -77,6 +77,7 @@ class Pressure:
     _budget: Budget = field(init=False)
     _paused: Paused = field(default_factory=Paused)
     _blocked: dict[str, breaker.Blocked] = field(default_factory=dict)
+    _forgiven: set[str] = field(default_factory=set)
     _incidents: breaker.Incidents = field(default_factory=breaker.Incidents)
     _used_up: str = ""  # the account's budget for the day; what it says
     _times: dict[str, int] = field(default_factory=dict)  # failures in a row of what was blocked here
@@ -113,6 +114,7 @@ class Pressure:
         self.pace = await self.query(lambda connection: pace.load(connection, self.endpoint, now))
         self.pace.local &= self.settings.watch_host
         await self.look()
+        self._forgiven = set(self._blocked) if self.by_person else set()
         await self.switch.start()
 
     async def look(self) -> None:
@@ -160,7 +162,7 @@ class Pressure:
         if self._paused.stops(group.recipe, model):
             return False
         blocked = self._blocked.get(model)
-        return blocked is None or ((blocked.trial or self.eager) and self._trying is None)
+        return blocked is None or ((blocked.trial or model in self._forgiven) and self._trying is None)
 
     def why_not(self, groups: Sequence[Group]) -> str:
         """Why none of these may be claimed; "" where one may."""
@@ -193,10 +195,11 @@ class Pressure:
 
     async def take_trial(self, model: str) -> bool:
         """The one item that may be asked of a model that is left alone. False: another drain tries."""
-        eager, self.eager = self.eager, False
+        forgiven = model in self._forgiven
+        self._forgiven.discard(model)
 
         async def ask(connection: psycopg.AsyncConnection[Any]) -> bool:
-            if eager:
+            if forgiven:
                 await breaker.ask_now(connection, self.endpoint.resource, model)
             return await breaker.take_trial(connection, self.endpoint.resource, model, self.lease.token)
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.recipe import Recipe, RecipeHeader
-from models.settings import Settings
+from models.settings import Endpoint, Settings
 from sql.connection import Database
 from tasks.upkeep import (
     Delivery,
@@ -31,9 +31,9 @@ NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 SETTINGS = Settings(backend="extractive")
 
 
-def past(state: str, ago: float, ended: float | None = None) -> PastDrain:
+def past(state: str, ago: float, ended: float | None = None, *, idle: bool = False) -> PastDrain:
     end = None if ended is None else NOW - timedelta(seconds=ended)
-    return PastDrain(state, NOW - timedelta(seconds=ago), end)
+    return PastDrain(state, NOW - timedelta(seconds=ago), end, idle)
 
 
 @pytest.mark.parametrize(
@@ -41,6 +41,11 @@ def past(state: str, ago: float, ended: float | None = None) -> PastDrain:
     [
         ([], True),
         ([past("COMPLETED", 9, 1)], True),
+        ([past("COMPLETED", 9, 1, idle=True)], False),  # what there is may not be done: a pause, a breaker
+        ([past("COMPLETED", 19, 11, idle=True)], True),
+        ([past("COMPLETED", 99, 50, idle=True)] * 9, False),
+        ([past("COMPLETED", 99, 61, idle=True)] * 9, True),
+        ([past("COMPLETED", 9, 1, idle=True), past("FAILED", 20, 9)], False),
         ([past("SCHEDULED", 3600)], False),  # its pool is paused or busy: another one would not help
         ([past("PENDING", 3600)], False),
         ([past("RUNNING", 200)], False),
@@ -196,3 +201,32 @@ async def test_a_delivery_is_recorded_once(database: Database) -> None:
         known = await known_delivery(connection, "github:1")
         assert known is not None
         assert known.flow_run_id == "the run"
+
+
+async def test_what_is_paused_wants_no_drain(database: Database) -> None:
+    connection = await database.aconnect(autocommit=True)
+    async with connection:
+        stopped, free = await board(connection, run="extractive"), await board(connection, run="extractive")
+        for each in (stopped, free):
+            await item(connection, each)
+        await connection.execute(
+            "insert into pause (kind, name) select 'board', source from board where id = %s", [stopped]
+        )
+        assert [wanted.boards for wanted in await wanted_drains(connection, SETTINGS, {})] == [(free,)]
+        await connection.execute("insert into pause (kind, name) values ('backend', 'extractive')")
+        assert await wanted_drains(connection, SETTINGS, {}) == []
+        await connection.execute("update pause set until = now() - interval '1 second'")
+        assert [wanted.boards for wanted in await wanted_drains(connection, SETTINGS, {})] == [
+            (stopped, free)
+        ]
+
+
+async def test_an_endpoint_with_quiet_hours_wants_no_drain(database: Database) -> None:
+    server = Endpoint(backend="ollama", url="http://127.0.0.1:9", quiet="00:00-23:59")
+    other = Endpoint(backend="ollama", url="http://127.0.0.1:10")
+    connection = await database.aconnect(autocommit=True)
+    async with connection:
+        await item(connection, await board(connection, run="ollama"))
+        assert await wanted_drains(connection, Settings(endpoints=[server]), {}) == []
+        both = await wanted_drains(connection, Settings(endpoints=[server, other]), {})
+        assert [wanted.backend for wanted in both] == ["ollama"]
