@@ -222,7 +222,9 @@ async def test_what_is_paused_wants_no_drain(database: Database) -> None:
 
 
 async def test_an_endpoint_with_quiet_hours_wants_no_drain(database: Database) -> None:
-    server = Endpoint(backend="ollama", url="http://127.0.0.1:9", quiet="00:00-23:59")
+    now = datetime.now(UTC)
+    hours = f"{now - timedelta(hours=1):%H:%M}-{now + timedelta(hours=1):%H:%M}"
+    server = Endpoint(backend="ollama", url="http://127.0.0.1:9", quiet=hours)
     other = Endpoint(backend="ollama", url="http://127.0.0.1:10")
     connection = await database.aconnect(autocommit=True)
     async with connection:
