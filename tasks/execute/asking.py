@@ -83,6 +83,8 @@ class Asker:
         somebody before it in line wants in: so the batch before it ends first, and is checked while this one asks.
         """
         items = batch.items
+        if not items:  # its budget allows none
+            return [], []
         rendered: list[Rendered | None] = [None] * len(items)
         replies: list[Reply] = [None] * len(items)
         numbers = iter(range(len(items)))

@@ -230,7 +230,7 @@ class Pressure:
         if grant.warned:
             log.warning("%s", grant.warned)
         if grant.stopped:
-            self._used_up = grant.stopped
+            self._used_up = self.hold_because = grant.stopped
         elif grant.wait:
             self._wait(
                 asyncio.get_running_loop().time() + grant.wait, "its budget for this minute is used up"
