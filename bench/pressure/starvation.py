@@ -3,7 +3,7 @@
 The server keeps one model loaded, and a load takes a second. A feeder sees to it that 64 items of the first model are
 always ready; items of the other two come at random, one to three at a time. An item waits from the moment when it may
 be claimed until its request is sent, by the clock of the database and of this process, which are one. The bound is
-what Penstock promises: `max_wait` (5 s here), one batch, and one load.
+what Penstock promises: `max_wait` (5 s here), one batch, and one load with the call that warms it up.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class Feeder:
 
 
 def run(quick: bool) -> list[Figure]:
-    seconds = 25.0 if quick else 90.0
+    seconds = 20.0 if quick else 90.0
     server = {
         "flavour": "ollama",
         "slots": SLOTS,
@@ -118,12 +118,13 @@ def run(quick: bool) -> list[Figure]:
         with db.connect() as connection:
             waits = _waits(connection, board_id, sent)
     batch = config.batch_size * ANSWER_SECONDS / SLOTS
-    bound = MAX_WAIT + batch + LOAD_SECONDS
+    load = LOAD_SECONDS + ANSWER_SECONDS  # and the call that warms it up
+    bound = MAX_WAIT + batch + load
     rare = [waits[item] for item, model in feeder.models.items() if model != BUSY]
     busy = [waits[item] for item, model in feeder.models.items() if model == BUSY]
     return [
         at_most(
-            f"longest wait of any item: max_wait {MAX_WAIT:g} s, a batch {batch:g} s, a load {LOAD_SECONDS:g} s",
+            f"longest wait of any item: max_wait {MAX_WAIT:g} s, a batch {batch:g} s, a load {load:g} s",
             max(waits.values()),
             "s",
             bound,
