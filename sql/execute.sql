@@ -184,10 +184,15 @@ select c.id, c.board_id, c.recipe, c.model, c.attempts, c.tries,
  order by c.urgency, c.board_id, coalesce(c.parent_id, 0), c.length desc, c.id
 
 -- name: hurry
--- Items whose deadline is near go first from now on.
-update item set hurried = true
- where deadline is not null and not hurried and status < 2
-   and deadline <= now() + %(lead)s * interval '1 second'
+-- Items whose deadline is near go first from now on. What another has locked is looked at again in a minute: to wait for
+-- it, with others locked, could be a deadlock.
+with due as materialized (
+  select id from item
+   where deadline is not null and not hurried and status < 2
+     and deadline <= now() + %(lead)s * interval '1 second'
+     for no key update skip locked
+)
+update item set hurried = true where id = any(array(select id from due))
 
 -- name: results_of_parts
 -- What the parts of each item came to: what a synthesis is made from.
@@ -311,9 +316,36 @@ select count(*) filter (where ready and run_after <= now()) as now,
    and recipe = any(%(recipes)b::text[]) and (backend is null or backend = %(backend)s)
    and (%(boards)b::bigint[] is null or board_id = any(%(boards)b::bigint[]))
 
+-- name: left
+-- Whether anything is left in scope: asked again and again while nothing can be claimed, so nothing is counted. What is put
+-- off is looked for only where nothing is ready now.
+with ready as materialized (
+  select exists (select from item
+                  where ready and run_after <= now()
+                    and recipe = any(%(recipes)b::text[]) and (backend is null or backend = %(backend)s)
+                    and (%(boards)b::bigint[] is null or board_id = any(%(boards)b::bigint[]))
+                    and board_id <> all(%(without)b::bigint[])) as now
+)
+select ready.now,
+       case when not ready.now then (
+         select extract(epoch from min(run_after) - now()) from item
+          where ready and run_after > now()
+            and recipe = any(%(recipes)b::text[]) and (backend is null or backend = %(backend)s)
+            and (%(boards)b::bigint[] is null or board_id = any(%(boards)b::bigint[]))
+            and board_id <> all(%(without)b::bigint[])) end::float8 as wait,
+       exists (select from item
+                where lease is not null and status = 2
+                  and recipe = any(%(recipes)b::text[]) and (backend is null or backend = %(backend)s)
+                  and (%(boards)b::bigint[] is null or board_id = any(%(boards)b::bigint[]))) as running
+  from ready
+
 -- name: undelay
 -- When a drain stops because its server is gone, what it had put off may run as soon as a server is back.
-update item set run_after = now() where id = any(%(items)b::bigint[]) and status = 1 and run_after > now()
+with held as materialized (
+  select id from item where id = any(%(items)b::bigint[]) and status = 1 and run_after > now()
+   order by id for no key update
+)
+update item set run_after = now() from held where item.id = held.id
 
 -- name: reroute
 -- Items of a recipe that the chosen backend may not do go on as the recipe's fallback.

@@ -168,10 +168,10 @@ class _Work:
         """Whether any work is left."""
         connection = await self.database.aconnect(autocommit=True, application_name="penstock drain")
         try:
-            outlook = await Store(connection, 0).outlook(self.scope)
+            left = await Store(connection, 0).left(self.scope)
         finally:
             await connection.close()
-        return bool(outlook.now or outlook.later)
+        return left.anything
 
     async def _sit(self, seat: Seat, connection: psycopg.AsyncConnection[Any]) -> None:
         loop = asyncio.get_running_loop()
@@ -181,8 +181,8 @@ class _Work:
             # What this drain released may be of a recipe that the backend may not do: as its fallback it may.
             if sat and await self._reroute(connection):
                 continue
-            outlook = await Store(connection, 0).outlook(self.scope)
-            if not (outlook.running or (not sat and (outlook.now or outlook.later))):
+            left = await Store(connection, 0).left(self.scope)
+            if not (left.running or (not sat and left.anything)):
                 return
             if sat and boards is None:
                 return  # another drain has the rest, and whoever starts drains sees when that one dies
@@ -224,7 +224,10 @@ class _Work:
                 by_person=self.by_person,
                 on_wait=self._say,
             )
-            self.total.add(await work.run(_bound(self.run_batch, work)))
+            try:
+                await work.run(_bound(self.run_batch, work))
+            finally:
+                self.total.add(work.tally)  # what it did before it failed, too
         return True
 
     async def _reroute(self, connection: psycopg.AsyncConnection[Any]) -> int:

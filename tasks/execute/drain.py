@@ -20,7 +20,7 @@ from models.errors import BackendUnavailable
 from models.recipe import ROLLUP, Recipe, Rendered
 from models.settings import Endpoint, Settings
 from models.verdict import AnswerRow, BatchVerdict, Failure
-from tasks.execute.asking import Asker, Render, Reply, as_request
+from tasks.execute.asking import Asked, Asker, Render, Reply, as_request
 from tasks.execute.budget import cost
 from tasks.execute.lease import Lease
 from tasks.execute.limits import Grant
@@ -37,7 +37,9 @@ from tasks.prompts import CHARACTERS_PER_TOKEN
 log = logging.getLogger(__name__)
 
 BUSY_SECONDS = 0.05
-"""Least pause between two claims that found nothing."""
+"""Least pause between two claims that found nothing; twice as long each time."""
+
+LONGEST_BUSY = 1.0
 
 HURRY_SECONDS = 60.0
 """Between two looks for deadlines that are near."""
@@ -83,6 +85,7 @@ class Drain:
     _after: int = -1  # the board that was served last
     _grants: dict[int, tuple[Grant, int]] = field(default_factory=dict)  # of provider batches that are out
     _put_off: list[int] = field(default_factory=list)
+    _vain: int = 0  # looks in a row that found nothing to claim
     _why_not: str = ""  # nothing that is there may be claimed; why, for people
     _interactive_at: float | None = None  # when interactive items were last there
     _hurried_at: float | None = None
@@ -259,11 +262,14 @@ class Drain:
             wanted = self._wish(self._order.choose(there, clock()), size)
             return wanted
 
-        batch = await self.store.claim(self.scope, self.pressure.without, choose, self._describe)
+        batch = await self.store.claim(
+            self.scope, self.pressure.without, choose, self._describe, self.pressure.limited
+        )
         if batch is not None and wanted is not None:
             if self.pressure.wants_trial(batch.model) and not await self.pressure.take_trial(batch.model):
                 await self.store.give_back([item.id for item in batch.items])
                 return None
+            self._vain = 0
             self._order.took(wanted.group, clock())
             # In the order of turns: from the one after the last, round to it.
             self._after = max(
@@ -283,7 +289,6 @@ class Drain:
             aged=(size + 1) // 2 if choice.aged else 0,
             patience=self._order.patience(choice.group),
             after=self._after,
-            limited=self.pressure.limited,
         )
 
     def _describe(self, recipe: str, model: str | None) -> dict[str, Any]:
@@ -326,13 +331,17 @@ class Drain:
             if self.on_wait:
                 self.on_wait(self._why_not)
             return False
-        outlook = await self.store.outlook(self.scope)
-        if not outlook.now and (not outlook.later or outlook.wait is None):
+        left = await self.store.left(self.scope, self.pressure.without)
+        if not left.anything:
+            if self.on_wait and self.pressure.without and (await self.store.left(self.scope)).anything:
+                self.on_wait("What is left is of boards that are paused; `penstock pause` lists them.")
             return False
         loop = asyncio.get_running_loop()
-        # Ready, and yet nothing was claimed: another transaction has these rows locked just now, or the account rests.
-        due = 0.0 if outlook.now else outlook.wait or 0.0
-        wait = max(due, self.pressure.rests, BUSY_SECONDS)
+        # Ready, and yet nothing was claimed: another transaction has these rows locked just now, their boards have as
+        # many running as they may, or the account rests.
+        busy = min(BUSY_SECONDS * 2 ** min(self._vain, 16), LONGEST_BUSY)
+        self._vain += 1
+        wait = max(left.wait or 0.0, self.pressure.rests, busy)
         if self.deadline is not None and loop.time() + wait > self.deadline:
             return False
         try:
@@ -345,22 +354,22 @@ class Drain:
     async def run_batch(self, batch: Batch) -> Tally:
         """Ask, check, write: one batch from claimed to settled."""
         recipe = self.recipes[batch.recipe]
-        began = asyncio.get_running_loop().time()
         reasons = await self.store.reasons(batch.items)
         batch, passages, simulated = await self._material(batch, recipe)
         tokens = self._estimate(batch, recipe, passages)
         grant = await self.pressure.reserve(len(batch.items), tokens, recipe.header.max_tokens, batch.model)
         asked = replace(batch, items=batch.items[: grant.requests])
         asker = Asker(self.backend, self.endpoint, self.stages.render, self.pressure, self.deadline)
-        replies: list[Reply] = []
+        so_far = Asked.of(batch)
         try:
-            rendered, replies = await asker.ask_all(asked, recipe, passages, reasons)
+            await asker.ask_all(asked, recipe, passages, reasons, so_far)
         finally:
-            await self.pressure.settle(batch, replies, grant, tokens + recipe.header.max_tokens)
-        if grant.requests == len(batch.items):
-            self._order.ended(asyncio.get_running_loop().time() - began)
-        unasked = len(batch.items) - len(replies)
-        rendered, replies = [*rendered, *[None] * unasked], [*replies, *[None] * unasked]
+            await self.pressure.settle(batch, so_far.spent(), grant, tokens + recipe.header.max_tokens)
+        rendered, replies = so_far.rendered, so_far.replies
+        if so_far.began is not None and None not in replies:
+            self._order.ended(
+                asyncio.get_running_loop().time() - so_far.began
+            )  # without its wait for a model
         replies = [
             replace(reply, simulated=True)
             if isinstance(reply, ModelAnswer) and item.id in simulated

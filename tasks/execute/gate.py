@@ -70,6 +70,11 @@ class Gate:
             return True
         return self._switching is None and any(each.request.model == self.model for each in self._line)
 
+    @property
+    def wants_model(self) -> str | None:
+        """The model whose requests `wants` is about."""
+        return self.model if self._entry is None else self._entry[0].model
+
     async def enter(
         self, model: str, *, turn: int, lane: int = NORMAL, weight: int = 1, most: int | None = None
     ) -> bool:

@@ -83,6 +83,9 @@ class Pressure:
     _times: dict[str, int] = field(default_factory=dict)  # failures in a row of what was blocked here
     _trying: str | None = None  # a model that this drain tries once
     _not_before: float = 0.0  # nothing is sent until then, on the loop's clock
+    _settled_at: float = 0.0  # until then the seats of a drain that was killed are kept
+    _sitting: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _rested: asyncio.TimerHandle | None = None  # looks again when that rest is over
     _host_at: float = 0.0
     _poke: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -104,7 +107,9 @@ class Pressure:
         if self.settings.shared(self.endpoint):
             self._seats = Seats(device, self.lease.token, self._seated)
             self.gate.seats = 0
-        self._not_before = clock() + self.lease.settling
+        self._settled_at = clock() + self.lease.settling
+        if self.lease.settling:
+            self._wait(self._settled_at, "requests of a drain that was killed may run still")
 
     # --- before a claim -------------------------------------------------------------------------------------
 
@@ -139,7 +144,8 @@ class Pressure:
 
         await self.query(ask)
         if self._seats is not None:
-            await self.query(self._sit)
+            async with self._sitting:
+                self.gate.seats = await self.query(self._sit)
         self.without = self._paused.boards
         quiet = pause.quiet(self.endpoint.quiet, self.settings.timezone, self.wall())
         self.hold_because = self._paused.whole or self._used_up
@@ -376,25 +382,28 @@ class Pressure:
         self.pace.forget(asyncio.get_running_loop().time())
         self._poke.set()
 
-    async def _sit(self, connection: psycopg.AsyncConnection[Any]) -> None:
-        """Seats of a shared device, for what waits and is in flight."""
-        if self._seats is None:
-            return
-        model = self.gate.model or self.model
+    async def _sit(self, connection: psycopg.AsyncConnection[Any]) -> int:
+        """Seats of a shared device, for what waits and is in flight. How many may be used, once committed."""
+        assert self._seats is not None
+        model = self.gate.wants_model or self.model
         weight = self.endpoint.spec(model).weight
         want = self._seats.unit(weight) * min(self.gate.room, self.most(model) or self.gate.room)
-        await self._seats.refresh(
+        return await self._seats.refresh(
             connection,
             want=want if self.gate.wants else 0,
-            busy=lambda: self.gate.weight,
+            busy=self._busy,
             weight=weight,
         )
 
+    def _busy(self) -> int:
+        """Seats' worth in flight; all that may be held while requests of a drain that was killed may still run."""
+        assert self._seats is not None
+        settling = asyncio.get_running_loop().time() < self._settled_at
+        return self._seats.device.slots if settling else self.gate.weight
+
     def _seated(self, allowed: int) -> None:
-        more = allowed > (self.gate.seats or 0)
-        self.gate.seats = allowed
-        if more:  # after the commit
-            asyncio.get_running_loop().call_soon(self.gate.changed)
+        """Fewer count at once; more only when they are committed (`look`)."""
+        self.gate.seats = min(self.gate.seats or 0, allowed)
 
     async def _save(self, connection: psycopg.AsyncConnection[Any]) -> None:
         now = asyncio.get_running_loop().time()
@@ -412,7 +421,7 @@ class Pressure:
                 self.pace.host(pace.read_host(), now)
 
     def _settle_room(self) -> None:
-        self.gate.room = min(self.endpoint.slots, self.pace.allowed)
+        self.gate.room = 0 if self.rests > 0 else min(self.endpoint.slots, self.pace.allowed)
         self.gate.changed()
         if self._seats is not None and self._seats.held > self._seats.allowed:
             self._poke.set()  # a seat is to be given back as soon as it is not in use
@@ -420,10 +429,19 @@ class Pressure:
     def _wait(self, until: float, why: str) -> None:
         if until > self._not_before:
             self._not_before = until
+            if self._rested is not None:
+                self._rested.cancel()
+            loop = asyncio.get_running_loop()
+            self._rested = loop.call_at(
+                until + 0.001, self._settle_room
+            )  # a loop's timers may be early by a hair
+            self._settle_room()
             log.info("%s rests for %s: %s", self.endpoint.resource, _span(self.rests), why)
 
     async def aclose(self) -> None:
         """Nothing is sent any more: leave the models and the seats."""
+        if self._rested is not None:
+            self._rested.cancel()
         await self.gate.aclose()
         if self.lease.lost.is_set():
             return

@@ -58,7 +58,6 @@ class Wish:
     aged: int = 0  # of these, the group's oldest that have waited for `patience` seconds
     patience: float = 0.0
     after: int = -1  # the board that was served last
-    limited: frozenset[int] = frozenset()  # boards with a limit of running items
 
 
 FEW_BOARDS = 50
@@ -71,6 +70,17 @@ class Outlook:
     later: int
     wait: float | None  # seconds until the first of `later`
     running: int
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    now: bool  # something may be claimed
+    wait: float | None  # if not: seconds until something may be; None: nothing is put off
+    running: bool
+
+    @property
+    def anything(self) -> bool:
+        return self.now or self.wait is not None
 
 
 class Store:
@@ -92,24 +102,26 @@ class Store:
         without: frozenset[int],
         choose: Callable[[list[Group]], Wish | None],
         describe: Callable[..., dict[str, Any]],
+        limited: frozenset[int] = frozenset(),
     ) -> Batch | None:
         """Look at the groups, claim a batch of the one that `choose` wants, and open it: in one transaction.
 
-        `without`: boards that nothing is taken of. `describe(recipe, model)` gives the batch's row (endpoint, model's
-        name, recipe's hash and text).
+        `without`: boards that nothing is taken of. `limited`: those with a limit of running items; of one that has
+        reached it there are no groups, so that others are chosen. `describe(recipe, model)` gives the batch's
+        row (endpoint, model's name, recipe's hash and text).
         """
         async with self._lock, self._connection.transaction():
-            look = scope.places() | {"without": list(without)}
+            boards = {"limited": list(limited)}
+            full = [board for board, left in await self._room(boards) if not left] if limited else []
+            look = scope.places() | {"without": [*without, *full]}
             cursor = await self._connection.execute(statement("execute.groups"), look)
             wish = choose([Group(*row) for row in await cursor.fetchall()])
             if wish is None:
                 return None
             room: dict[int, int] = {}
-            if wish.limited:
-                boards = {"limited": list(wish.limited)}
+            if limited:
                 await self._connection.execute(statement("execute.hold_limited"), boards)
-                cursor = await self._connection.execute(statement("execute.limited"), boards)
-                room = dict(await cursor.fetchall())
+                room = dict(await self._room(boards))
             parameters = scope.places() | {
                 "group_backend": wish.group.backend,
                 "recipe": wish.group.recipe,
@@ -136,6 +148,10 @@ class Store:
             return Batch(
                 int(opened[0]), items[0].recipe, str(row["model"]), items, wish.group.urgency < URGENT
             )
+
+    async def _room(self, boards: dict[str, list[int]]) -> list[tuple[int, int]]:
+        cursor = await self._connection.execute(statement("execute.limited"), boards)
+        return await cursor.fetchall()
 
     async def hurry(self, lead: float) -> None:
         """Items whose deadline is less than `lead` seconds away go first from now on."""
@@ -244,6 +260,15 @@ class Store:
             row = await cursor.fetchone()
         assert row is not None
         return Outlook(*row)
+
+    async def left(self, scope: Scope, without: Collection[int] = ()) -> Left:
+        """The same without counting, on boards that are not among `without`: it costs the same for any number."""
+        parameters = scope.parameters() | {"without": list(without)}
+        async with self._lock, self._connection.transaction():
+            cursor = await self._connection.execute(statement("execute.left"), parameters)
+            row = await cursor.fetchone()
+        assert row is not None
+        return Left(*row)
 
     async def query(self, ask: Callable[[psycopg.AsyncConnection], Awaitable[Any]]) -> Any:
         """Run another stage's reads (recall) on the drain's connection, in turn with its own."""

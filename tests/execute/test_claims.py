@@ -50,9 +50,9 @@ class Claims:
             if not there:
                 return None
             group = min(there, key=lambda each: each.urgency)
-            return Wish(group, size, aged=aged, patience=patience, after=self.after, limited=limited)
+            return Wish(group, size, aged=aged, patience=patience, after=self.after)
 
-        batch = await self.store.claim(scope, without, choose, lambda name, _: describe(name))
+        batch = await self.store.claim(scope, without, choose, lambda name, _: describe(name), limited)
         if batch is None:
             return []
         boards = {item.board_id for item in batch.items}

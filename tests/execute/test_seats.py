@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import pytest
 
@@ -13,7 +13,7 @@ from models.enums import BackendName, Status
 from models.recipe import Recipe
 from models.settings import Endpoint, Settings
 from tasks.execute import Seat, Tally, adopt, drain_any
-from tasks.execute.store import Outlook, Scope, Store
+from tasks.execute.store import Left, Scope, Store
 
 from .conftest import STAGES, InProcess, World, answered, recipe
 
@@ -139,14 +139,14 @@ async def test_locked_items_are_waited_for_without_hurry(
     """Ready, but another transaction has the rows: the drain looks again, at a pace."""
     ids = world.add(2)
     looks = 0
-    outlook = Store.outlook
+    left = Store.left
 
-    async def counted(store: Store, scope: Scope) -> Outlook:
+    async def counted(store: Store, scope: Scope, without: Collection[int] = ()) -> Left:
         nonlocal looks
         looks += 1
-        return await outlook(store, scope)
+        return await left(store, scope, without)
 
-    monkeypatch.setattr(Store, "outlook", counted)
+    monkeypatch.setattr(Store, "left", counted)
     with world.database.connect() as editor:
         editor.execute("select from item where id = any(%s) for update", [ids])
         running = asyncio.create_task(go(world, seats(InProcess(answered))))
