@@ -70,6 +70,7 @@ class Room:
     needed: float  # GiB; 0: not declared, so not counted
     memory: float | None  # of the device; None: not counted
     resident: int | None  # models that the endpoint keeps at once; None: any number
+    frees: bool = True  # its server can be told to let a model go; another only replaces one by another
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,10 +128,11 @@ def plan(
     )
     counted = room.memory is not None and room.needed > 0
     over = used(taken) + room.needed - room.memory - SLACK if counted and room.memory is not None else 0.0
-    if counted and (elder := _elder(others, taken, room, waited, max_wait)):
+    releases = tuple(row for row in own if row.memory > 0) if room.frees else ()
+    yields = room.frees or not own  # what can't be let go is not waited for
+    if counted and yields and (elder := _elder(others, taken, room, waited, max_wait)):
         return Wait(
-            f"{elder.model} at {elder.resource} has waited for memory for {elder.waited:.0f} s",
-            tuple(row for row in own if row.memory > 0),
+            f"{elder.model} at {elder.resource} has waited for memory for {elder.waited:.0f} s", releases
         )
     too_many = len(own) + 1 - room.resident if room.resident is not None else 0
     victims: list[Held] = []
@@ -154,7 +156,7 @@ def plan(
         asked_for = any(row.state is State.WANTED and row.owned for row in others)
         return Wait(
             f"{room.needed:g} GiB are needed, and they are taken by {holders}",
-            tuple(row for row in own if row.memory > 0) if asked_for else (),
+            releases if asked_for else (),
         )
     return Evict(tuple(victims)) if victims else Load()
 

@@ -157,8 +157,9 @@ class Switch:
         self._used.clear()
 
     async def contested(self, connection: Connection) -> float | None:
-        """Seconds that another drain has been waiting for memory which models of this one have; None: nobody does."""
-        if not self.shared or self.device.memory is None or self.way not in (Way.TOLD, Way.ASKED):
+        """Seconds that another drain has been waiting for memory which models of this one have; None: nobody does, or
+        this server can't be told to let them go."""
+        if not self.shared or self.device.memory is None or self.way is not Way.TOLD:
             return None
         return await self._rows.contested(connection, self.device.memory)
 
@@ -200,7 +201,9 @@ class Switch:
             await self._touch(name)
             return Loaded()
         memory = spec_of(self._endpoint, model).memory or 0.0
-        await self._make_room(Room(self._resource, name, memory, self.device.memory, self._limit()), deadline)
+        frees = self.way is Way.TOLD
+        room = Room(self._resource, name, memory, self.device.memory, self._limit(), frees)
+        await self._make_room(room, deadline)
         waited = self._clock() - started
         seconds = await self._load(model, name, deadline, let_in)
         return Loaded(seconds, waited)

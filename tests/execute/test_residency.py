@@ -59,6 +59,7 @@ rooms = st.builds(
     st.sampled_from([0.0, 1.0, 10.0, 24.0]),
     st.sampled_from([None, 16.0, 24.0]),
     st.sampled_from([None, 1, 2]),
+    st.booleans(),
 )
 
 
@@ -71,6 +72,7 @@ def test_what_is_decided_keeps_the_promises(found: list[Held], room: Room, waite
         assert row.resource == "me" or not row.live, "a model of a live drain is never touched"
         assert row.place != ("me", "m")
         assert row.state is not State.WANTED
+    assert room.frees or not released, "what its server keeps is not said to be gone"
     if isinstance(decided, Wait):
         return
     assert not any(row.busy for row in found), "one load at a time on a device"
@@ -152,6 +154,17 @@ def test_small_models_do_not_pass_a_large_one_for_ever() -> None:
     assert plan([large, holder], Room("me", "m", 0, 24, None), max_wait=900) == Load()
     dead = held("a", "y", 20, State.WANTED, waited=901)
     assert plan([dead, holder], ROOM, max_wait=900) == Load()
+
+
+def test_a_server_that_cannot_let_go_replaces_what_it_has_and_keeps_nobody_waiting_for_it() -> None:
+    mine = held("me", "x", 14, live=True)
+    elder = held("a", "y", 14, State.WANTED, live=True, waited=901)
+    asked = Room("me", "m", 14, 24, 1, frees=False)
+    assert plan([mine, elder], asked, max_wait=900) == Evict((mine,))
+    assert plan([mine, elder], Room("me", "m", 14, 24, 1), max_wait=900).release == (mine,)
+    first = plan([elder], asked, max_wait=900)
+    assert isinstance(first, Wait)
+    assert not first.release
 
 
 def test_what_could_not_be_let_go_is_waited_for() -> None:

@@ -797,6 +797,30 @@ async def test_a_server_that_loads_what_it_is_asked_for(gpu: Gpu) -> None:
         assert drain.switch.load_seconds.keys() == {"large", "middle"}
 
 
+async def test_what_a_server_cannot_be_told_to_let_go_counts_while_its_drain_lives(gpu: Gpu) -> None:
+    """Another one waits, and longer than `max_wait`: the model that is there can only be replaced, so it still counts."""
+    options: dict[str, Any] = {"load_seconds": 0.02, "model_memory": SIZES}
+    async with (
+        inside(flavour="openai", models=list(SIZES), **options) as server,
+        machine() as other,
+    ):
+        kept = Endpoint(backend=BackendName.OPENAI, url=server.openai_url, device="gpu", models=SPECS)
+        gpu.settings = Settings(devices=[GPU], endpoints=[kept, ollama(other.url)], max_wait=0.01)
+        keeps, waits = [await gpu.drain(each) for each in gpu.settings.endpoints]
+        await keeps.switch.to("large", soon(20))
+        waiting = asyncio.ensure_future(waits.switch.to("large", soon(20)))
+        await until(lambda: ("large", "wanted") in gpu.residency())
+        await asyncio.sleep(0.05)
+        assert await keeps.contested() is None, "it has nothing that it could give"
+        await keeps.switch.to("middle", soon(20))
+        await asyncio.sleep(0.05)
+        assert not waiting.done() or waiting.result()
+        assert gpu.rows("select sum(memory) from residency where state <> 'wanted'")[0][0] <= GPU.memory
+        assert other.stats()["loads"] == (1 if waiting.done() else 0)
+        waiting.cancel()
+        await asyncio.wait([waiting])
+
+
 @asynccontextmanager
 async def sleepers(gpu: Gpu) -> AsyncIterator[Pair]:
     """Two vLLM with a model each, that don't fit at once."""
