@@ -25,6 +25,22 @@ class Grounding(StrEnum):
     NONE = "none"
 
 
+class Evidence(StrEnum):
+    """What an answer's own text is searched for; each must exist among what was given."""
+
+    QUOTES = "quotes"  # what stands in quotation marks or as a block quote
+    FILES = "files"  # paths, and their lines
+    URLS = "urls"
+    IDS = "ids"  # of items and issues
+    CODE = "code"  # fenced blocks of Python, JSON, TOML, YAML can be read
+    PATCHES = "patches"  # unified diffs apply to the files they name
+
+
+class AnswerLanguage(StrEnum):
+    ITEM = "item"  # that of the item, where both are certain
+    ANY = "any"
+
+
 class ReviewPolicy(StrEnum):
     ON_FAILURE = "on_failure"
     ALWAYS = "always"  # a person decides even when every check passed; the answer is the proposal
@@ -40,6 +56,25 @@ class Check(BaseModel):
     optional: bool = False  # True: a row that has no value in the check's column passes it
 
 
+class JudgeRule(BaseModel):
+    """A model that is asked whether the answer will do, after all other checks passed."""
+
+    model_config = ConfigDict(extra="forbid")
+    model: str = Field(min_length=1, description="always this one, at temperature 0")
+    votes: int = Field(default=3, ge=1, le=9, description="how often it is asked; more than half must say pass")
+    asks: str = Field(default="", description="what it is to look at, beside the item's own criteria")
+
+
+class Example(BaseModel):
+    """An answer whose verdict is known; tasks.validate.examples holds the checks to it."""
+
+    model_config = ConfigDict(extra="forbid")
+    answer: str | dict[str, Any]
+    question: str = "?"
+    passages: dict[str, str] = Field(default_factory=dict, description="text by cite")
+    fails: list[str] = Field(default_factory=list, description="names of the checks that fail; none: it passes")
+
+
 class RecipeHeader(BaseModel):
     model_config = ConfigDict(extra="forbid")
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
@@ -53,6 +88,13 @@ class RecipeHeader(BaseModel):
     )
     checks: list[Check] = Field(default_factory=list)
     grounding: Grounding = Grounding.OPTIONAL
+    verify: list[Evidence] = Field(
+        default_factory=list, description="what the answer's own text names must exist among what was given"
+    )
+    language: AnswerLanguage = AnswerLanguage.ITEM
+    acceptance: bool = Field(default=True, description="the item's own criteria are checked where they can be")
+    judge: JudgeRule | None = None
+    examples: list[Example] = Field(default_factory=list)
     review: ReviewPolicy = ReviewPolicy.ON_FAILURE
     fallback: str | None = Field(default=None, description="recipe to go on with when this one gives up")
     splits: bool = Field(default=False, description="an accepted answer becomes child items (recipe `split`)")

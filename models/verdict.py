@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,11 +18,13 @@ class AnswerRow:
     question: str
     answer: ModelAnswer
     passages: tuple[Passage, ...] = ()
+    criteria: tuple[str, ...] = ()  # the item's acceptance criteria; those in `question` are found there
+    files: Mapping[str, str] = field(default_factory=dict)  # whole files that were given, by path
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    layer: str  # transport, shape, rules, grounding
+    layer: str  # transport, shape, grounding, rules, acceptance, judge (tasks/validate/names.py)
     check: str  # the check's name, for example expect_column_value_lengths_to_be_between(answer)
     error_type: ErrorType
     message: str  # in words: what was seen and what was expected
@@ -45,6 +48,7 @@ class Verdict:
     data: dict[str, Any] | None = None
     citations: tuple[dict[str, str], ...] = ()
     repairs: tuple[str, ...] = ()  # what was put right to read the answer, in words; no failures
+    unchecked: tuple[str, ...] = ()  # acceptance criteria that no machine here can check
 
     @property
     def passed(self) -> bool:

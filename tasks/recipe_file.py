@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from models.errors import RecipeError
 from models.plugins import backend_names, is_backend
-from models.recipe import Check, Grounding, RecipeHeader
+from models.recipe import Check, Example, Grounding, JudgeRule, RecipeHeader
 from tasks.foreign import cut
 from tasks.prompts import SYSTEM_VARIABLES, TEMPLATE_ERRORS, VARIABLES, ItemView, environment
 from tasks.validate.columns import COLUMNS, PROPERTY
@@ -79,7 +79,8 @@ def _header(text: str, path: str) -> RecipeHeader:
 
 
 def _known_keys(loc: tuple[int | str, ...]) -> list[str]:
-    fields = Check.model_fields if loc[0] == "checks" else RecipeHeader.model_fields
+    part = {"checks": Check, "examples": Example, "judge": JudgeRule}.get(str(loc[0])) if loc[1:] else None
+    fields = (part or RecipeHeader).model_fields
     return [field.alias or name for name, field in fields.items()]
 
 

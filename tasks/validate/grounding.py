@@ -81,24 +81,25 @@ def _entry(entry: Any) -> tuple[str, str]:
 
 
 def _quote_problem(quote: str, passage: Passage) -> str | None:
-    wanted = _comparable(quote)
+    wanted = comparable(quote)
     if not wanted:
         return f"It cites {passage.cite} without a quote."
-    if len(wanted) < MIN_QUOTE and not any(_comparable(line) == wanted for line in passage.text.split("\n")):
+    if len(wanted) < MIN_QUOTE and not any(comparable(line) == wanted for line in passage.text.split("\n")):
         return (
             f"The quote {excerpt(quote)} from {passage.cite} is too short to prove anything "
             f"(at least {MIN_QUOTE} characters, or a whole line)."
         )
-    if not _stands_in(wanted, _comparable(passage.text)):
+    if not stands_in(wanted, comparable(passage.text)):
         return f"The quote {excerpt(quote)} does not stand in {passage.cite}."
     return None
 
 
-def _comparable(text: str) -> str:
+def comparable(text: str) -> str:
+    """On one line, with plain quotation marks and dashes."""
     return " ".join(one_line(text).translate(_TYPOGRAPHY).split())
 
 
-def _stands_in(quote: str, text: str) -> bool:
+def stands_in(quote: str, text: str) -> bool:
     """Word for word; a number must not be cut ("port 42" does not stand in "port 4270")."""
     at = text.find(quote)
     while at >= 0:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,8 @@ class Read:
     citations: tuple[dict[str, str], ...]
     failures: tuple[Failure, ...]
     repairs: tuple[str, ...] = ()
+    spoken: str | None = None  # the answer's own words, where it has the shape that was asked for
+    unchecked: tuple[str, ...] = ()  # acceptance criteria that nothing here can check
 
     def ok(self, *layers: str) -> bool:
         return not any(failure.layer in layers for failure in self.failures)
@@ -96,10 +98,20 @@ class Ruled:
     validation: dict[str, Any]  # JSON-ready
 
 
-def check_rules(recipe: Recipe, reads: Sequence[Read], engine: Engine) -> Ruled:
+def check_rules(
+    recipe: Recipe, reads: Sequence[Read], engine: Engine, asked: Collection[int] | None = None
+) -> Ruled:
     """Run in the engine's thread. A check that can't run fails every row: an unchecked answer is not a pass."""
+    ids = {read.row.item_id for read in reads}
+    expected = ids if asked is None else set(asked)
+    lost = expected - ids
     checks = [IN_ORDER, *recipe.header.checks]
     failures = _twins(reads)
+    for read, row_failures in zip(reads, failures, strict=True):
+        if read.row.item_id not in expected:
+            row_failures.append(_foreign(read.row.item_id))
+    if not reads:
+        return Ruled([], _summary(recipe, reads, [], failed=bool(lost), lost=lost))
     try:
         frame = table(checks, reads, failures)
         outcomes = engine.run(recipe.hash, checks, frame)
@@ -117,8 +129,30 @@ def check_rules(recipe: Recipe, reads: Sequence[Read], engine: Engine) -> Ruled:
     for read, row_failures in zip(reads, failures, strict=True):
         if not read.ok("transport", "shape"):
             # What is no answer has nothing that a rule could speak of; its rules would repeat that in odd words.
-            row_failures[:] = [found for found in row_failures if found.error_type is ErrorType.CHECK_CRASHED]
-    return Ruled(failures, _summary(recipe, reads, outcomes, failed=any(failures)))
+            row_failures[:] = [
+                found
+                for found in row_failures
+                if found.error_type is ErrorType.CHECK_CRASHED or found.check == FOREIGN
+            ]
+    failed = any(failures) or bool(lost)
+    return Ruled(failures, _summary(recipe, reads, outcomes, failed=failed, lost=lost))
+
+
+FOREIGN = "asked(item_id)"
+MISSING = "row_count"
+
+
+def missing(item_id: int) -> Failure:
+    return Failure(LAYER, MISSING, ErrorType.EMPTY, f"The batch has no answer for item {item_id}.")
+
+
+def _foreign(item_id: int) -> Failure:
+    return Failure(
+        LAYER,
+        FOREIGN,
+        ErrorType.MALFORMED,
+        f"The batch has an answer for item {item_id}, which was not asked.",
+    )
 
 
 def _twins(reads: Sequence[Read]) -> list[list[Failure]]:
@@ -214,7 +248,13 @@ def _name(check: Check) -> str:
 
 
 def _summary(
-    recipe: Recipe, reads: Sequence[Read], outcomes: Sequence[Outcome], crash: str = "", failed: bool = False
+    recipe: Recipe,
+    reads: Sequence[Read],
+    outcomes: Sequence[Outcome],
+    *,
+    crash: str = "",
+    failed: bool = False,
+    lost: Collection[int] = (),
 ) -> dict[str, Any]:
     before = Counter(layer for read in reads for layer in {failure.layer for failure in read.failures})
     summary: dict[str, Any] = {
@@ -227,4 +267,6 @@ def _summary(
     }
     if crash:
         summary["crash"] = crash
+    if lost:
+        summary["missing"] = sorted(lost)
     return summary

@@ -1,4 +1,7 @@
-"""Is there an answer at all? Nothing, only thoughts, cut off, the question again."""
+"""Is there an answer at all? Nothing, only thoughts, cut off, refused, no letter in it.
+
+The question again is tasks/validate/echo.py, another language than the item's tasks/validate/language.py.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +19,29 @@ CUT = frozenset(
 )
 """Finish reasons (lower case) that say the answer was cut: OpenAI, Ollama, Anthropic, Gemini, Mistral."""
 
-ECHO_WORDS = 4
-ECHO_SHARE = 0.8
-"""A part of the question is an echo from so many words and this share of it on; less may be the answer itself."""
+REFUSED = frozenset({"refusal", "content_filter", "content-filter", "safety", "blocklist", "prohibited_content", "spii",
+                     "recitation", "image_safety", "guardrail_intervened", "content_filtered"})  # fmt: skip
+"""Finish reasons that say the model or its guard would not answer: OpenAI, Anthropic, Gemini, Bedrock, Mistral."""
+
+_STOCK = re.compile(
+    r"(?:(?:i am|im|i m|we are) )?(?:(?:very |so |really )?sorry )?(?:but )?(?:as an ai(?: language)?(?: model)? )?"
+    r"(?:i|we) (?:cannot|can not|cant|can t|am not able to|m not able to|am unable to|m unable to|wont|won t|will not)"
+    r" (?:help|assist|comply|do|fulfill|fulfil|answer|discuss|provide|continue)(?: you)?(?: with)?"
+    r"(?: (?:this|that|your|the|it))?(?: (?:request|question|topic))?"
+    r"|(?:(?:мне (?:очень )?жаль|извините|простите) )?(?:но )?я не могу (?:помочь|ответить|выполнить|обсуждать)"
+    r"(?: вам)?(?: с| на)?(?: (?:этим|это|этот|эту))?(?: (?:запросом|вопрос|просьбу|запрос|тему))?"
+    r"|(?:es )?tut mir leid (?:aber )?(?:ich kann|dabei kann ich)(?: ihnen| dir)?(?: dabei| damit)?"
+    r" nicht (?:helfen|weiterhelfen)"
+    r"|(?:je suis )?désolée? (?:mais )?je ne peux pas (?:vous )?(?:aider|répondre)"
+    r"(?: (?:avec|à) (?:cela|ça|cette demande))?"
+    r"|lo siento (?:pero )?no puedo (?:ayudarte|ayudarle|ayudar|responder)(?: (?:con|a) (?:eso|esto|esa solicitud))?"
+    r"|(?:很)?(?:抱歉|对不起)我(?:无法|不能)(?:帮助你|协助|回答)?(?:这个|该)?(?:请求|问题)?"
+)
+"""Whole answers that are a refusal and nothing else. It must match all of it: any word more, and it is content."""
+_NO_WORD = re.compile(r"[^\w]+")
+_LONGEST_STOCK = 160
 
 _THINK = re.compile(r"\s*<(think|thinking|thought|reasoning)>", re.IGNORECASE)
-_WORD = re.compile(r"\w+")
 
 
 def without_thoughts(text: str) -> str | None:
@@ -45,6 +65,8 @@ def check_transport(answer: ModelAnswer) -> tuple[str, Failure | None]:
             f"The answer was cut off: the server stopped with {excerpt(answer.finish_reason)} "
             f"after {len(answer.text)} characters.",
         )
+    if answer.finish_reason.lower() in REFUSED:
+        return text or "", refused(text or "", answer.finish_reason)
     if text is None:
         return "", Failure(
             LAYER, "not_empty", ErrorType.EMPTY, "There are only thoughts that never end, and no answer."
@@ -52,6 +74,8 @@ def check_transport(answer: ModelAnswer) -> tuple[str, Failure | None]:
     if not visible(text).strip():
         said = "nothing after its thoughts" if answer.text.strip() else "nothing"
         return "", Failure(LAYER, "not_empty", ErrorType.EMPTY, f"The model answered {said}.")
+    if is_refusal(text):
+        return text, refused(text)
     if not is_storable(text):
         return text, Failure(
             LAYER,
@@ -62,32 +86,24 @@ def check_transport(answer: ModelAnswer) -> tuple[str, Failure | None]:
     return text, None
 
 
-def check_echo(text: str, question: str) -> Failure | None:
-    """Does the answer only repeat the question (or its first line, the title)?"""
-    said = _words(text)
-    title = question.lstrip().partition("\n")[0]
-    for asked in (_words(question), _words(title)):
-        if asked and said and _repeats(said, asked):
-            return Failure(
-                LAYER,
-                "no_echo",
-                ErrorType.ECHO,
-                f"The answer repeats the question and adds nothing: {excerpt(text)}.",
-            )
-    return None
+def check_words(text: str) -> Failure | None:
+    """Has the answer a letter or a digit at all?"""
+    if any(map(str.isalnum, text)):
+        return None
+    return Failure(
+        LAYER, "has_words", ErrorType.EMPTY, f"The answer has no letter and no digit: {excerpt(text)}."
+    )
 
 
-def _words(text: str) -> list[str]:
-    return _WORD.findall(visible(text).casefold())
+def refused(text: str, reason: str = "") -> Failure:
+    by = f" (the server stopped with {excerpt(reason)})" if reason else ""
+    said = f": {excerpt(text)}" if text else ""
+    return Failure(LAYER, "refused", ErrorType.REFUSED, f"The model would not answer{by}{said}.")
 
 
-def _repeats(said: list[str], asked: list[str]) -> bool:
-    if said == asked:
-        return True
-    if len(said) <= len(asked):
-        return len(said) >= max(ECHO_WORDS, ECHO_SHARE * len(asked)) and _within(said, asked)
-    return set(said) <= set(asked) and _within(asked, said)
-
-
-def _within(part: list[str], whole: list[str]) -> bool:
-    return f" {' '.join(part)} " in f" {' '.join(whole)} "
+def is_refusal(text: str) -> bool:
+    """Is the whole text a stock sentence of refusal? What only has such words in it is content."""
+    if len(text) > _LONGEST_STOCK:
+        return False
+    plain = " ".join(_NO_WORD.sub(" ", visible(text).casefold().replace("'", "").replace("’", "")).split())
+    return _STOCK.fullmatch(plain) is not None or _STOCK.fullmatch(plain.replace(" ", "")) is not None

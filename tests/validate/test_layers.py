@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from models.calls import ModelAnswer, Passage
 from models.enums import ErrorType
 from models.recipe import Grounding
+from tasks.validate.echo import check_echo
 from tasks.validate.grounding import check_grounding
 from tasks.validate.shape import NotJson, extract_json, read_json, result_text
-from tasks.validate.transport import check_echo, check_transport, without_thoughts
+from tasks.validate.transport import check_transport, without_thoughts
 
 # transport
 
