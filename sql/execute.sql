@@ -1,6 +1,12 @@
 -- The life of an item between ready and its end, in sets. Owner: tasks/execute.
 -- status: models.enums.Status (1 ready, 2 running, 3 waiting, 4 done, 5 failed).
 
+-- name: by_index
+-- Before looking for groups and claiming, in the same transaction. After a large ingest statistics are older than the rows:
+-- where it believes there are few the planner reads and sorts them all instead of taking the first of an index (0.5 s
+-- instead of 2 ms at 400,000 items).
+set local enable_sort = off
+
 -- name: groups
 -- The groups of ready items that a drain may take, with their most urgent item and their oldest: what tasks/execute/order.py
 -- chooses from. A loose index scan: one probe per group, however many items there are. The most urgent item is looked

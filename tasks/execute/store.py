@@ -93,6 +93,7 @@ class Store:
         """The groups that have something to claim, on boards that are not among `without`."""
         parameters = scope.places() | {"without": list(without)}
         async with self._lock, self._connection.transaction():
+            await self._connection.execute(statement("execute.by_index"))
             cursor = await self._connection.execute(statement("execute.groups"), parameters)
             return [Group(*row) for row in await cursor.fetchall()]
 
@@ -111,6 +112,7 @@ class Store:
         row (endpoint, model's name, recipe's hash and text).
         """
         async with self._lock, self._connection.transaction():
+            await self._connection.execute(statement("execute.by_index"))
             boards = {"limited": list(limited)}
             full = [board for board, left in await self._room(boards) if not left] if limited else []
             look = scope.places() | {"without": [*without, *full]}

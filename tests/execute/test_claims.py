@@ -290,3 +290,23 @@ async def test_a_person_is_answered_while_a_long_batch_runs(world: World) -> Non
     tally = await world.drain(InProcess(reply))
     assert tally.accepted == 65
     assert order.index(65) < 50, "it came after the fourth; a look a second finds it"
+
+
+@pytest.mark.parametrize("boards", [None, (1,), tuple(range(1, 61))])
+async def test_a_claim_reads_few_rows_also_when_statistics_are_old(
+    world: World, claims: Claims, boards: tuple[int, ...] | None
+) -> None:
+    """Nothing analyses tables here: that is how it is right after a large ingest."""
+    for number in range(4):
+        world.add(3000, board=f"{number}.md")
+    connection = await world.database.aconnect(autocommit=True)
+    try:
+        async with connection.transaction():
+            small = Claims(world, Store(connection, 7))
+            assert len(await small.take(8, scope=Scope("openai", ("task",), boards))) == 8
+            read = "select seq_tup_read + idx_tup_fetch from pg_stat_xact_user_tables where relname = 'item'"
+            row = await (await connection.execute(read.encode())).fetchone()
+            assert row is not None
+            assert row[0] < 500
+    finally:
+        await connection.close()
