@@ -16,7 +16,6 @@ import random
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from statistics import median
 
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
@@ -132,13 +131,16 @@ def bound(items: int) -> float:
 
 
 def _ours(outcomes: list[Outcome], items: int, *, goals: bool) -> list[Figure]:
-    shares = [outcome.wall / bound(items) for outcome in outcomes]
+    middle = sorted(outcomes, key=lambda outcome: outcome.wall)[len(outcomes) // 2]
     most = max(int(outcome.stats["max_in_flight"]) for outcome in outcomes)
-    name = f"makespan of {items:,} items, as given: Penstock"
     limited = at_most if goals else lambda figure, value, unit, _: told(figure, value, unit)
+    name = f"makespan of {items:,} items, as given: Penstock"
+    # The first load is asked for by itself, before any request: the judge's span begins after it.
+    on_server = (float(middle.stats["span_seconds"]) + LOAD_SECONDS) / bound(items)
     return [
         told("makespan: the lower bound", bound(items), "s"),
-        limited(name, median(shares), _unit(outcomes[shares.index(sorted(shares)[len(shares) // 2])]), GOAL),
+        limited(name, middle.wall / bound(items), _unit(middle), GOAL),
+        told("  from its first load to its last answer", on_server, "x the bound"),
         at_most("  its most requests in flight", most, "", SLOTS),
     ]
 

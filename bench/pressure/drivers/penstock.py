@@ -16,8 +16,6 @@ from bench.pressure.scene import configure, settled
 from models.settings import Settings
 from sql.connection import Database, database
 
-WARM_UP = [("warm:1b", f"Say what number {number} of the first use is") for number in range(40)]
-
 
 def drain(config: Settings, db: Database, name: str, work: list[tuple[str, str]]) -> None:
     import sources
@@ -59,8 +57,9 @@ def main() -> None:
         with orchestrator(configure(), db):
             quiet_prefect(configure().home)
             with simulator.running(flavour="ollama", models=["warm:1b"], latency=0.01) as warm:
-                config = configure(endpoints=[endpoint(warm.url, 4)], duplicate_days=0)
-                drain(config, db, f"first use of {given.database}", WARM_UP)
+                config = configure(endpoints=[endpoint(warm.url, 4)])
+                name = f"the first use of {given.database}"
+                drain(config, db, name, [("warm:1b", f"Say what number {n} of {name} is") for n in range(40)])
             config = configure(endpoints=[endpoint(given.url, given.in_flight)])
             ready()
             drain(config, db, given.database, given.work)
