@@ -129,7 +129,11 @@ def _spoken(recipe: Recipe, value: str, row: AnswerRow) -> list[Failure]:
 def _checked_members(reads: list[Read]) -> list[Read]:
     """An answer that is plainly another member's fails, too."""
     try:
-        found = check_members([read.row for read in reads], [read.spoken for read in reads])
+        found = check_members(
+            [read.row for read in reads],
+            [read.spoken for read in reads],
+            [bool(read.citations) for read in reads],
+        )
     except Exception as error:  # noqa: BLE001 - what could not be compared is no pass
         message = f"The answers could not be compared: {type(error).__name__}: {cut(str(error), 200)}."
         found = dict.fromkeys(

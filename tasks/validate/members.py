@@ -1,61 +1,82 @@
 """Is an answer another item's of the same batch? Told by words that only one of the questions has.
 
 Packed answers are matched by id, and a model may still write the answer to one under the id of another. Said only where
-it is plain: the answer has none of the words that set its own question apart from the batch's others, and those of
-another question; either two and half of them, or one where that item's answer has this one's (a swap). Words that the
-item's own passages have prove nothing.
+it is plain: the answer has none of the words that set its own question apart from the batch's others, and has those of
+another question. Either the two are swapped (each has at least half of the other's), or it is that one's answer once
+more, or it has no citation that holds, and three words and most of that question's, which its own passages have not.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from backends.lexical import content_stems
 from models.enums import ErrorType
 from models.verdict import AnswerRow, Failure
-from tasks.foreign import excerpt
+from tasks.foreign import excerpt, one_line
 
 LAYER = "grounding"
 QUESTION = 2000
 ANSWER = 4000
 """Characters of each that are compared."""
+HALF, MOST = 0.5, 0.6
+FEWEST = 3
+LONG_NUMBER = 4
 COMMON = 200
 """Rows of a batch from which on nothing is compared: ever fewer words are one item's alone."""
 
 
-def check_members(rows: Sequence[AnswerRow], texts: Sequence[str | None]) -> dict[int, Failure]:
-    """By position, the failure of rows whose answer is another's. `texts`: None where there is no answer."""
+def check_members(
+    rows: Sequence[AnswerRow], texts: Sequence[str | None], cited: Sequence[bool]
+) -> dict[int, Failure]:
+    """By position, the failure of rows whose answer is another's.
+
+    `texts`: None where there is no answer. `cited`: has it a citation that holds?
+    """
     if not 2 <= len(rows) <= COMMON:
         return {}
-    asked = [set(content_stems(row.question[:QUESTION])) for row in rows]
     owners: dict[str, list[int]] = defaultdict(list)
-    for position, stems in enumerate(asked):
-        for stem in stems:
+    for position, row in enumerate(rows):
+        for stem in content_stems(row.question[:QUESTION]):
             owners[stem].append(position)
-    alone = {stem: found[0] for stem, found in owners.items() if len(found) == 1}
-    own_count = Counter(alone.values())
-    hits: dict[int, dict[int, set[str]]] = {}
-    for position, text in enumerate(texts):
-        if text is None:
-            continue
-        found_in: dict[int, set[str]] = defaultdict(set)
-        for stem in content_stems(text[:ANSWER]):
-            if stem in alone:
-                found_in[alone[stem]].add(stem)
-        hits[position] = found_in
+    # A small number may be in any text.
+    alone = {
+        stem: found[0]
+        for stem, found in owners.items()
+        if len(found) == 1 and not (stem.isdigit() and len(stem) < LONG_NUMBER)
+    }
+    sizes = Counter(alone.values())
+    hits = [_hits(text, alone) for text in texts]
+
+    def share(answer: int, question: int) -> float:
+        return len(hits[answer].get(question, ())) / sizes[question]
+
     failures = {}
-    for position, found_in in hits.items():
-        if not own_count[position] or found_in.get(position):
+    for position, found in enumerate(hits):
+        if not sizes[position] or position in found:
             continue
-        for other, shared in sorted(found_in.items(), key=lambda pair: -len(pair[1])):
-            swapped = position in hits.get(other, {}) and other not in hits[other]
-            if not swapped and (len(shared) < 2 or 2 * len(shared) < own_count[other]):
-                continue
-            if shared - _given(rows[position]):
+        for other, shared in found.items():
+            swapped = share(position, other) >= HALF <= share(other, position) and other not in hits[other]
+            again = other in hits[other] and _plain(texts[position]) == _plain(texts[other])
+            strange = not cited[position] and len(shared) >= FEWEST and share(position, other) >= MOST
+            if swapped or again or (strange and shared - _given(rows[position])):
                 failures[position] = _failure(rows[other])
                 break
     return failures
+
+
+def _hits(text: str | None, alone: Mapping[str, int]) -> dict[int, set[str]]:
+    """Of the words that one question alone has, those that the answer has, by the question's position."""
+    found: dict[int, set[str]] = defaultdict(set)
+    for stem in content_stems((text or "")[:ANSWER]):
+        if stem in alone:
+            found[alone[stem]].add(stem)
+    return dict(found)
+
+
+def _plain(text: str | None) -> str:
+    return one_line(text or "").casefold()
 
 
 def _given(row: AnswerRow) -> frozenset[str]:
@@ -69,5 +90,5 @@ def _failure(other: AnswerRow) -> Failure:
         "own_item",
         ErrorType.GROUNDING,
         f"It seems to be the answer to item {other.item_id} ({excerpt(title)}): "
-        "it has that one's words and none of its own.",
+        "it has that one's words, and none that only its own question has.",
     )
