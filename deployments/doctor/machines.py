@@ -85,7 +85,16 @@ def check_sharing(facts: Facts) -> Iterator[Trouble]:
     for machine, group in machines.items():
         twice = [pair for pair in combinations(group, 2) if _port(pair[0]) == _port(pair[1])]
         for one, other in twice:
-            if _undeclared(one, other):
+            if one.endpoint.resource == other.endpoint.resource:
+                yield Trouble(
+                    "declared_twice",
+                    Severity.ERROR,
+                    other.place,
+                    "It is declared twice. A server is worked on by one drain at a time, so the second adds nothing, "
+                    "and which slots and which model count is left to chance.",
+                    'Declare it once, with all its models as [endpoints.models."NAME"].',
+                )
+            elif _undeclared(one, other):
                 yield Trouble(
                     "declared_twice",
                     Severity.ERROR,
@@ -97,23 +106,46 @@ def check_sharing(facts: Facts) -> Iterator[Trouble]:
         group = [seen for seen in group if seen not in [other for _, other in twice]]
         apart = [pair for pair in combinations(group, 2) if _undeclared(*pair)]
         if apart:
-            concerned = [seen for seen in group if any(seen in pair for pair in apart)]
-            together = sum(seen.endpoint.slots for seen in concerned)
-            there = next((seen.endpoint.device for seen in concerned if seen.endpoint.device), None)
-            name = there or ("gpu" if machine == HERE else f"gpu of {host_of(concerned[0])}")
-            add = (
-                f'give each device = "{name}"'
-                if there
-                else f'add [[devices]] name = "{name}" and give each device = "{name}"'
-            )
-            yield Trouble(
-                "device_undeclared",
-                Severity.WARNING,
-                machine if machine == HERE else host_of(concerned[0]),
-                f"{' and '.join(seen.place for seen in concerned)} run on one machine and have no common device: "
-                f"together they may get {together} requests at once, and two models loaded.",
-                f"If they share a GPU or its memory, {add}; with a GPU for each, give each a device of its own.",
-            )
+            yield _apart(facts, machine, [seen for seen in group if any(seen in pair for pair in apart)])
+
+
+def _apart(facts: Facts, machine: str, concerned: list[Seen]) -> Trouble:
+    """Endpoints of one machine, at least one of them without a device."""
+    alone = [seen for seen in concerned if seen.endpoint.device is None]
+    shared = [
+        device for device in facts.settings.devices if device.name in {s.endpoint.device for s in concerned}
+    ]
+    together = sum(seen.endpoint.slots for seen in alone) + sum(
+        min(
+            device.slots,
+            sum(seen.endpoint.slots for seen in concerned if seen.endpoint.device == device.name),
+        )
+        for device in shared
+    )
+    if shared:
+        name = shared[0].name
+        says = (
+            f"{_and(alone)} {'has' if len(alone) == 1 else 'have'} no device and "
+            f"{'runs' if len(alone) == 1 else 'run'} on the machine of the device {name}"
+        )
+        add = f'give {"it" if len(alone) == 1 else "each"} device = "{name}"'
+        own = "it one" if len(alone) == 1 else "each one"
+    else:
+        name = "gpu" if machine == HERE else f"gpu of {host_of(concerned[0])}"
+        says = f"{_and(concerned)} run on one machine and have no common device"
+        add = f'add [[devices]] name = "{name}" and give each device = "{name}"'
+        own = "each a device"
+    return Trouble(
+        "device_undeclared",
+        Severity.WARNING,
+        machine if machine == HERE else host_of(concerned[0]),
+        f"{says}: together they may get {together} requests at once, and two models loaded.",
+        f"If they share a GPU or its memory, {add}; with a GPU for each, give {own} of its own.",
+    )
+
+
+def _and(seen: list[Seen]) -> str:
+    return " and ".join(each.place for each in seen)
 
 
 def host_of(seen: Seen) -> str:

@@ -20,6 +20,7 @@ def check_rules(facts: Facts) -> Iterator[Trouble]:
     for endpoint in settings.endpoints:
         yield from check_quiet(endpoint)
         yield from check_unbounded(settings, endpoint)
+        yield from check_batches(endpoint)
     for budget in settings.budgets:
         yield from check_budget(settings, budget)
     yield from check_spill(settings)
@@ -54,6 +55,19 @@ def check_unbounded(settings: Settings, endpoint: Endpoint) -> Iterator[Trouble]
             endpoint.resource,
             "It has a key and no budget: nothing but the length of the backlog limits what it costs.",
             f'Add [[budgets]] account = "{endpoint.account or endpoint.resource}" with usd_per_day or tokens_per_day.',
+        )
+
+
+def check_batches(endpoint: Endpoint) -> Iterator[Trouble]:
+    """A provider's batch API is asked for of a server that is likely to have none."""
+    if endpoint.batches and endpoint.backend == BackendName.OPENAI and endpoint.url.startswith("http:"):
+        yield Trouble(
+            "batches_odd",
+            Severity.WARNING,
+            endpoint.resource,
+            "batches = true needs /v1/files and /v1/batches, as OpenAI has them; vLLM, llama-server and LM Studio do "
+            "not, and nothing would be answered.",
+            "Take the line out, unless you know that this server has them.",
         )
 
 
@@ -98,8 +112,8 @@ def check_budget(settings: Settings, budget: Budget) -> Iterator[Trouble]:
                     "price_missing",
                     Severity.ERROR,
                     endpoint.resource,
-                    f"Its account has usd_per_day = {budget.usd_per_day:g}, and no price of {which} is declared: what "
-                    "it costs is not counted, and the limit never reached.",
+                    f"Its account has usd_per_day = {budget.usd_per_day:g}, and no price of {which} is declared: "
+                    "nothing is sent, because nobody could say when the limit is reached.",
                     f'Write [endpoints.models."{endpoint.model or "NAME"}"] price = {{ input = ..., output = ... }}',
                 )
 
@@ -132,8 +146,8 @@ def check_limits(settings: Settings) -> Iterator[Trouble]:
                 "limit_odd",
                 Severity.INFO,
                 "limits",
-                f"{backend} = {limit}, and it has {counted(there, 'endpoint')}: one drain works on one endpoint, so "
-                "the others find none.",
+                f"{backend} = {limit}, and it has {counted(there, 'endpoint')}: a drain takes all that are free, so "
+                "more drains than endpoints find none.",
                 f"Set it to {max(1, there)}, or take the line out.",
             )
 

@@ -62,6 +62,13 @@ def test_budgets_that_limit_nothing_or_can_never_be_counted(declare: Declare) ->
     assert "price_missing" in codes(found({"usd_per_day": 5}, **(priced | {"model": "n"})))
 
 
+def test_batches_of_a_server_that_is_no_provider(declare: Declare) -> None:
+    vllm = {"backend": "openai", "url": "http://gpu-1:8000/v1", "model": "m"}
+    assert "/v1/batches" in of(at(declare(vllm | {"batches": True})), "batches_odd").what
+    assert "batches_odd" not in codes(at(declare(vllm)))
+    assert "batches_odd" not in codes(at(declare(CLOUD | {"batches": True})))
+
+
 def test_a_key_without_a_budget(declare: Declare) -> None:
     trouble = of(at(declare(CLOUD)), "no_budget")
     assert trouble.severity is Severity.INFO

@@ -132,6 +132,7 @@ async def test_two_servers_on_one_machine_without_a_device(declare: Declare) -> 
     assert trouble.place == HERE
     assert "together they may get 6 requests at once" in trouble.what
     assert codes(half) == {"device_undeclared"}
+    assert "has no device and runs on the machine of the device gpu" in of(half, "device_undeclared").what
     assert codes(shared) == codes(own) == set()
 
 
@@ -162,6 +163,16 @@ async def test_one_server_declared_twice(declare: Declare) -> None:
     assert "up to 8 requests at once" in of(found, "declared_twice").what
     assert "device_undeclared" not in codes(found)
     assert "declared_twice" not in codes(together)
+
+
+async def test_one_endpoint_declared_twice(declare: Declare) -> None:
+    """A device does not help: they have one lease."""
+    async with inside() as server:
+        one = {"backend": "ollama", "url": server.url, "device": "gpu"}
+        found = await diagnosed(
+            declare(one | {"model": "sim:small"}, one | {"model": "sim:large"}, devices=[{"name": "gpu"}])
+        )
+    assert "the second adds nothing" in of(found, "declared_twice").what
 
 
 def spec(**models: dict[str, Any]) -> dict[str, Any]:
