@@ -127,6 +127,7 @@ class _Work:
     _open: dict[int, Held] = field(default_factory=dict)
     _failures: int = 0  # of sending, and of whole batches, since one ended well
     _refusals: int = 0  # of them, those that say that the provider or the key is not to be used
+    _missing: bool = False
     _hold_until: float = 0.0
     _said: str = ""  # the latest of them
 
@@ -169,6 +170,10 @@ class _Work:
     def _failed(self, error: ModelCallError) -> None:
         """No new batch for a while; longer each time."""
         self._failures += 1
+        if (
+            error.error_type is ErrorType.MODEL_MISSING
+        ):  # 404: it has no such thing, and won't have it in a minute
+            self._missing = True
         self._refusals += error.error_type.rule.breaker
         self._said = str(error)
         rest = self.waits.first * 2 ** min(self._failures - 1, 16)
@@ -177,13 +182,20 @@ class _Work:
         log.warning("%s; the next batch is sent in %.0f s at the earliest.", self._said.rstrip("."), rest)
 
     def _check_provider(self) -> None:
-        if self._refusals < self.breaker_failures or any(held.provider_id for held in self._open.values()):
+        if any(held.provider_id for held in self._open.values()):
             return
-        raise BackendUnavailable(
-            f"The batch API of {self.endpoint.backend} at {self.endpoint.url} failed {self._refusals} times in a row; "
-            f"the last time: {self._said.rstrip('.')}. Nothing is lost and no attempt was charged: see what is wrong, "
-            "then run the same command again."
-        )
+        place = f"{self.endpoint.backend} at {self.endpoint.url}"
+        kept = "Nothing is lost and no attempt was charged"
+        if self._missing:
+            raise BackendUnavailable(
+                f"{place} does not have what batches = true asks it for: {self._said} {kept}: take batches out of "
+                "penstock.toml where the server has no batch API, then run the same command again."
+            )
+        if self._refusals >= self.breaker_failures:
+            raise BackendUnavailable(
+                f"The batch API of {place} failed {self._refusals} times in a row; the last time: "
+                f"{self._said.rstrip('.')}. {kept}: see what is wrong, then run the same command again."
+            )
 
     # --- sending --------------------------------------------------------------------------------------------
 

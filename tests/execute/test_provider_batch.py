@@ -328,6 +328,20 @@ async def test_a_provider_that_refuses_is_left(world: World, where: str) -> None
     assert (await drain(world.database, HERE, Provider())).accepted == 5
 
 
+@pytest.mark.parametrize("where", ["refusals", "rehearsals"])
+async def test_a_server_without_a_batch_api_is_left_at_once(world: World, where: str) -> None:
+    world.add(5)
+    provider = Provider()
+    setattr(provider, where, [broken(ErrorType.MODEL_MISSING)] * 9)
+    with pytest.raises(
+        BackendUnavailable, match=r"batches = true asks it for: it is model_missing\. Nothing"
+    ):
+        await drain(world.database, HERE, provider)
+    assert len(getattr(provider, where)) == 8, "it was asked once"
+    assert world.statuses() == {Status.READY: 5}
+    assert world.rows("select sum(attempts), count(lease) from item") == [(0, 0)]
+
+
 async def test_while_something_is_out_a_provider_that_refuses_is_waited_for(world: World) -> None:
     world.add(20)
     provider = Provider()
