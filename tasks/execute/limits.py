@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 
 from models.endpoint import Budget
@@ -34,6 +34,16 @@ class Reservation:
     requests: int
     tokens: int
     usd: float | None  # None: the price is not known
+
+    def part(self, requests: int) -> Reservation:
+        """The share of so many of its requests, which are alike."""
+        share = requests / self.requests
+        return replace(
+            self,
+            requests=requests,
+            tokens=round(self.tokens * share),
+            usd=None if self.usd is None else self.usd * share,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,10 +183,10 @@ def _over(budget: Budget, found: Iterable[Limit]) -> str | None:
     """Which limit of the day has no room for one more request, also when all that is flying comes back."""
     for one in found:
         if one.period == "day" and one.settled + one.each > one.limit:
+            more = "" if one.unit == "requests" else f", and one more request may take {one.words(one.each)}"
             return (
-                f"The account {budget.account} has used {one.words(one.settled)} of {one.words(one.limit)} a day, and "
-                f"one more request may take {one.words(one.each)}. Nothing more is sent today: raise {one.name}, or "
-                "run the same command again tomorrow."
+                f"The account {budget.account} has used {one.amount(one.settled)} of {one.words(one.limit)} a day"
+                f"{more}. Nothing more is sent today: raise {one.name}, or run the same command again tomorrow."
             )
     return None
 

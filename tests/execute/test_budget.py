@@ -104,7 +104,7 @@ async def test_unused_reservations_come_back(connection: psycopg.AsyncConnection
     assert last.requests == 0
     assert last.wait == 0
     assert last.stopped is not None
-    assert "1,650 tokens of 1,000 tokens a day" in last.stopped
+    assert "1,650 of 1,000 tokens a day" in last.stopped
     assert "tokens_per_day" in last.stopped
     assert (await ask(connection, budget, token, day=DAY + timedelta(days=1))).requests == 1
 

@@ -161,7 +161,7 @@ async def test_an_open_breaker_and_a_budget_that_is_used_up_spill(database: Data
         assert await takes() == "ollama"  # one like today's (800 and an answer) fits
         await connection.execute("update spend set tokens = 8300")
         assert await takes() == "extractive"
-        with pytest.raises(BackendUnavailable, match="has used 8,300 tokens of 10,000 tokens a day"):
+        with pytest.raises(BackendUnavailable, match="has used 8,300 of 10,000 tokens a day"):
             await usable(settings, "ollama", connection)
 
 
