@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
+import shutil
+import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -45,9 +48,40 @@ the judge:
   POST /simulator/die      {{}}: with --restart-seconds, die and come back"""
 
 
+WIDEST = 110
+
+
 class _Format(argparse.RawDescriptionHelpFormatter):
     def __init__(self, prog: str) -> None:
-        super().__init__(prog, max_help_position=30, width=110)
+        columns = shutil.get_terminal_size((WIDEST, 24)).columns
+        super().__init__(prog, max_help_position=30, width=min(columns, WIDEST))
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        """Prose as it fits; in lists line by line, and what is too long goes on below what it says."""
+        parts = []
+        for paragraph in text.split("\n\n"):
+            lines = paragraph.splitlines()
+            prose = not any(line.startswith(" ") for line in lines)
+            parts.append(
+                textwrap.fill(" ".join(lines), width)
+                if prose
+                else "\n".join(_wrapped(line, width) for line in lines)
+            )
+        return "\n\n".join(parts)
+
+
+def _wrapped(line: str, width: int) -> str:
+    hang = re.match(r" *", line)
+    assert hang is not None
+    about = re.match(r" *\S+(?: +\S+)?? {2,}", line)  # a name, and what it means
+    return textwrap.fill(
+        line,
+        width,
+        subsequent_indent=" " * len((about or hang).group()),
+        replace_whitespace=False,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def parser() -> argparse.ArgumentParser:
