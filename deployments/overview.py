@@ -166,7 +166,7 @@ async def _ask(settings: Settings) -> tuple[list[Asked], str, Asked | None]:
 def _load(settings: Settings) -> tuple[Load | None, str]:
     """None where the database does not run, or can't be read: why."""
     if not postgres(settings).running:
-        return None, ""  # and without it no drain works
+        return None, "the database does not run; it does while a run or `penstock up` does."
     try:
         with (
             database(settings) as opened,

@@ -182,7 +182,7 @@ def _lines(found: Overview) -> Iterator[str]:
         if kind.origin != "penstock":
             yield f"{kind.name} is of {kind.origin}."
     if found.leases:
-        yield f"Who works on them, and what waits, is not known: {clean(found.leases)}"
+        yield f"Who works on them, and what waits, is not known now: {clean(found.leases)}"
     yield f"`auto` takes {clean(found.auto)}"
 
 
