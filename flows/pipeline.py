@@ -23,7 +23,7 @@ from flows.remember import remember_accepted
 from flows.write_back import write_marks
 from models.enums import LaneName
 from models.errors import BackendUnavailable, PenstockError
-from models.settings import Settings
+from models.settings import Settings, settings
 from models.words import counted
 from sql.connection import Database
 from sql.statements import statement
@@ -31,6 +31,7 @@ from tasks import report as reports
 from tasks.decompose import look_again
 from tasks.ingest import COUNTS
 from tasks.spill import Taken, take
+from tasks.validate.pages import beside_report
 
 __all__ = ["pipeline"]
 
@@ -198,9 +199,11 @@ async def write_report(
                 state = "waiting" if found.unsettled else "settled"
                 connection.execute(statement("report.finish_run"), {"id": run, "state": state, "error": None})
             report = reports.build(connection, boards, run_id=run)
-            graph = reports.draw(connection, boards) if out is not None else None
+            if out is not None:
+                graph = reports.draw(connection, boards)
+                checks = beside_report(connection, settings(), boards)
         if out is not None:
-            reports.write(report, Path(out), graph)
+            reports.write(report, Path(out), graph, checks)
         return report
 
     report = await asyncio.to_thread(build)

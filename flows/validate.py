@@ -1,80 +1,105 @@
-"""Validate: check stored results again under the recipes as they are now. Calls no model and changes nothing."""
+"""Validate: check stored results again under the recipes as they are now. Calls no model, changes nothing unasked."""
 
 from __future__ import annotations
 
-from collections import defaultdict
+import asyncio
 from typing import Any
 
-import orjson
 from prefect import flow
 from prefect.artifacts import acreate_table_artifact
 
 from flows.opening import opened
-from models.calls import ModelAnswer, Passage
-from models.verdict import AnswerRow
-from sql.statements import statement
+from flows.remember import remember_accepted
+from models.settings import Settings
+from sql.connection import Database
+from tasks.foreign import cut
 from tasks.recipes import load_recipes
-from tasks.validate import validate_batch
+from tasks.validate.rerun import Change, Recheck, recheck, supersede
+from tasks.validate.statistics import DAYS, Statistics, statistics
 
 __all__ = ["validate"]
 
+MOST_ROWS = 500
+"""Of an artifact; the rest is counted."""
+
 
 @flow(name="validate", flow_run_name="check stored results")
-async def validate(boards: list[int] | None = None) -> dict[str, Any]:
+async def validate(
+    boards: list[int] | None = None, recipe: str | None = None, apply: bool = False
+) -> dict[str, Any]:
     """Check the accepted results of `boards` (all when None) again; those a person accepted are left alone.
 
-    Returns counts and, per result that would not pass today, its item and why. Shows it as a table artifact.
+    Shows as artifacts what would change, and how often which rule failed. Only with `apply` it changes anything:
+    results that do not pass are superseded, and a person is asked about their items.
     """
     async with opened() as (config, db):
+        recipes = load_recipes(config)
         connection = await db.aconnect(autocommit=True)
         try:
-            rows = await (
-                await connection.execute(statement("validate.results"), {"boards": boards})
-            ).fetchall()
-            cites = sorted({citation["cite"] for row in rows for citation in row[7] if "cite" in citation})
-            cited: dict[str, str] = dict(
-                await (await connection.execute(statement("validate.cited"), {"cites": cites})).fetchall()
-            )
+            found = await recheck(connection, recipes, boards=boards, recipe=recipe)
+            await _show(found)
+            moved = await supersede(connection, found) if apply else None
         finally:
             await connection.close()
-        recipes = load_recipes(config)
-        by_recipe: dict[str, list[AnswerRow]] = defaultdict(list)
-        places: dict[int, str] = {}
-        unknown = 0
-        for item_id, _, recipe, title, body, text, data, citations, simulated, model, source, line in rows:
-            places[item_id] = f"{source}:{line}"
-            if recipe not in recipes:
-                unknown += 1
-                continue
-            answer = ModelAnswer(
-                text=orjson.dumps(data).decode() if data is not None else text,
-                model=model,
-                finish_reason="stop",
-                simulated=simulated,
-            )
-            passages = tuple(
-                Passage(citation["cite"], cited[citation["cite"]])
-                for citation in citations
-                if citation.get("cite") in cited
-            )
-            by_recipe[recipe].append(AnswerRow(item_id, f"{title}\n{body}".strip(), answer, passages))
-        failing: list[dict[str, Any]] = []
-        for name, answers in by_recipe.items():
-            checked = await validate_batch(recipes[name], answers)
-            failing += [
-                {
-                    "item": verdict.item_id,
-                    "place": places[verdict.item_id],
-                    "recipe": name,
-                    "why": "; ".join(failure.message for failure in verdict.failures),
-                }
-                for verdict in checked.verdicts.values()
-                if not verdict.passed
-            ]
-    summary = {"checked": len(rows) - unknown, "would_fail": len(failing), "recipe_unknown": unknown}
+        if moved is not None and moved.items:
+            await remember_accepted()  # memory forgets what no longer stands
+        await _show_statistics(await asyncio.to_thread(_count, db, config, boards, recipe))
+    summary = found.as_json()
+    if moved is not None:
+        summary |= {"superseded": len(moved.items), "left": moved.left}
+    return summary
+
+
+async def _show(found: Recheck) -> None:
+    rows = [_row(each, "would not pass") for each in found.failing]
+    rows += [_row(each, "could not be checked") for each in found.unchecked]
+    rows += [_row(each, f"review {each.id} would pass") for each in found.passing]
     await acreate_table_artifact(
-        failing or [{"item": "-", "place": "-", "recipe": "-", "why": "every stored result passes today"}],
+        rows[:MOST_ROWS]
+        or [
+            {"item": "-", "place": "-", "recipe": "-", "what": "-", "why": "every stored result passes today"}
+        ],
         key="validation-of-results",
-        description=f"{summary['checked']} stored results checked again, {len(failing)} would not pass today",
+        description=found.sentence + _cut(len(rows)),
     )
-    return summary | {"failing": failing}
+
+
+async def _show_statistics(found: Statistics) -> None:
+    rows = [
+        {
+            "recipe": each.recipe,
+            "model": each.model,
+            "layer": each.layer,
+            "check": each.check,
+            "failed": each.failed,
+            "of": each.checked,
+            "share": f"{each.share:.1%}",
+            "example": cut(each.example, 200),
+        }
+        for each in found.rules
+    ]
+    await acreate_table_artifact(
+        rows[:MOST_ROWS] or [{"recipe": "-", "model": "-", "check": "no check failed", "failed": 0}],
+        key="validation-statistics",
+        description=(
+            f"{found.failed} of {found.checked} answers of {DAYS} days failed a check, by rule, model and recipe"
+            + _cut(len(rows))
+        ),
+    )
+
+
+def _count(db: Database, config: Settings, boards: list[int] | None, recipe: str | None) -> Statistics:
+    with db.connect() as connection:
+        return statistics(connection, boards=boards, recipe=recipe, zone=config.timezone)
+
+
+def _row(change: Change, what: str) -> dict[str, Any]:
+    shown = change.as_json()
+    return {name: shown[name] for name in ("item", "place", "recipe")} | {
+        "what": what,
+        "why": cut(change.why, 300),
+    }
+
+
+def _cut(number: int) -> str:
+    return f" The first {MOST_ROWS} of {number} rows." if number > MOST_ROWS else ""

@@ -21,6 +21,7 @@ from interfaces.cli import (
     run,
     services,
     simulate,
+    validation,
     write_back,
 )
 
@@ -35,6 +36,7 @@ def register(app: typer.Typer) -> None:
     app.add_typer(items.app, name="items")
     app.command("graph")(graph.graph)
     app.add_typer(review.app, name="review")
+    app.add_typer(validation.app, name="validation")
     app.command("write-back")(write_back.write_back)
     app.command("pause")(pause.pause)
     app.command("resume")(pause.resume)

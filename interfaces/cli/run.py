@@ -27,7 +27,7 @@ Backend = Annotated[
     str | None,
     typer.Option(help="auto, ollama, openai, mlx, extractive ...; without it, the setting (auto)."),
 ]
-Out = Annotated[Path, typer.Option(help="Folder for report.md, report.json and graph.svg.")]
+Out = Annotated[Path, typer.Option(help="Folder for report.md, report.json, graph.svg and validation.html.")]
 
 
 def run(
@@ -115,14 +115,16 @@ def report(
     from models.errors import InputError
     from sql.statements import statement
     from tasks import report as reports
+    from tasks.validate.pages import beside_report
 
-    with opened() as (_, database), database.connect() as connection:
+    with opened() as (config, database), database.connect() as connection:
         row = connection.execute(statement("report.latest_run"), {"id": run_id}).fetchone()
         if row is None:
             raise InputError(f"There is no run {run_id or 'yet'}. `penstock run PATH` makes one.")
         found = reports.build(connection, row[1], run_id=row[0])
         graph = reports.draw(connection, row[1])
-    markdown, data = reports.write(found, out, graph)
+        checks = beside_report(connection, config, row[1])
+    markdown, data = reports.write(found, out, graph, checks)
     console().print(f"Report: [bold]{markdown}[/] and {data}")
 
 

@@ -44,6 +44,8 @@ def as_markdown(report: Report, mermaid: str | None = None) -> str:
     if report.written:
         lines += ["**Written back:**", "", *(f"- {_plain(sentence)}" for sentence in report.written), ""]
     lines += _how(report)
+    if report.validation:
+        lines += [f"[What the checks said]({report.validation}), batch by batch.", ""]
     lines += _overview(report)
     lines += _next(report)
     for board in report.boards:

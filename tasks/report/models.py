@@ -120,6 +120,7 @@ class Report(BaseModel):
     prompt_tokens: int
     completion_tokens: int
     graph: str | None = None  # the file beside the report that has the boards drawn
+    validation: str | None = None  # the file beside the report that has what the checks said
     boards: list[BoardReport]
 
     @property

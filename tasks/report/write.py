@@ -12,20 +12,29 @@ from tasks.report.markdown import as_markdown
 from tasks.report.models import Report
 
 GRAPH = "graph.svg"
+VALIDATION = "validation.html"
 
 
-def write(report: Report, folder: Path, graph: Graph | None = None) -> tuple[Path, Path]:
+def write(
+    report: Report, folder: Path, graph: Graph | None = None, validation: str | None = None
+) -> tuple[Path, Path]:
     """`report.md`, `report.json` and, with `graph`, `graph.svg` in `folder`, which is made.
+
+    `validation`: the page of what the checks said, which is put beside them and linked.
 
     Raises InputError where that is impossible.
     """
     markdown, data = folder / "report.md", folder / "report.json"
     if graph is not None:
         report = report.model_copy(update={"graph": GRAPH})
+    if validation is not None:
+        report = report.model_copy(update={"validation": VALIDATION})
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if graph is not None:
             replace(folder / GRAPH, graph.svg)
+        if validation is not None:
+            replace(folder / VALIDATION, validation)
         replace(markdown, as_markdown(report, graph.mermaid if graph else None))
         replace(data, report.model_dump_json(indent=2) + "\n")
     except OSError as error:
