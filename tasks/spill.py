@@ -26,7 +26,18 @@ from tasks.execute import breaker
 from tasks.execute.budget import estimated_cost, today
 from tasks.execute.limits import State, decide, limits
 
-__all__ = ["Taken", "allows", "first_usable", "kept", "line", "spilled", "take", "usable"]
+__all__ = [
+    "Taken",
+    "allows",
+    "first_usable",
+    "kept",
+    "left_alone",
+    "line",
+    "spilled",
+    "take",
+    "usable",
+    "used_up",
+]
 
 AUTO = "auto"
 
@@ -147,7 +158,7 @@ async def usable(
         return answering
     found, refused = [], []
     for endpoint, probe in answering:
-        reason = await _blocked(connection, endpoint) or await _spent(
+        reason = await left_alone(connection, endpoint) or await used_up(
             connection, settings, endpoint, max_tokens
         )
         if reason is None:
@@ -159,7 +170,7 @@ async def usable(
     return found
 
 
-async def _blocked(connection: psycopg.AsyncConnection[Any], endpoint: Endpoint) -> str | None:
+async def left_alone(connection: psycopg.AsyncConnection[Any], endpoint: Endpoint) -> str | None:
     """Why its model is left alone now. One whose time is up may be tried, so it is none."""
     blocked = (await breaker.state(connection, endpoint.resource)).get(endpoint.model or "")
     if blocked is None or blocked.until_seconds <= 0:
@@ -170,8 +181,11 @@ async def _blocked(connection: psycopg.AsyncConnection[Any], endpoint: Endpoint)
     )
 
 
-async def _spent(
-    connection: psycopg.AsyncConnection[Any], settings: Settings, endpoint: Endpoint, max_tokens: int
+async def used_up(
+    connection: psycopg.AsyncConnection[Any],
+    settings: Settings,
+    endpoint: Endpoint,
+    max_tokens: int = MAX_TOKENS,
 ) -> str | None:
     """Why its budget has no room for one more request like today's."""
     budget = settings.budget(endpoint)

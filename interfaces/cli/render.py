@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -108,8 +108,8 @@ def short_names(sources: list[str]) -> dict[str, str]:
     }
 
 
-def run_summary(report: Report) -> Group:
-    """What came of a run, board by board, and what waits for a person."""
+def run_summary(report: Report, held: Sequence[str] = ()) -> Group:
+    """What came of a run, board by board, and what waits for a person. `held`: what may not be asked now, and why."""
     lines: list[Table | Text] = []
     boards = [board for board in report.boards if board.items]
     if boards:
@@ -160,7 +160,8 @@ def run_summary(report: Report) -> Group:
             else counted(report.calls, "call")
         )
         lines.append(Text(f"Answered by {report.backend} ({told}{simulated}): {asked}."))
-    if report.state in ("settled", "waiting") and not report.calls and not report.elsewhere:
+    queued = report.total("queued")
+    if report.state in ("settled", "waiting") and not (report.calls or report.elsewhere or queued):
         lines.append(Text("Nothing was left to do.", "green"))
     twins = sum(finding["code"] == "duplicate_work" for board in report.boards for finding in board.findings)
     if twins:
@@ -186,10 +187,17 @@ def run_summary(report: Report) -> Group:
                 "yellow",
             )
         )
-    if queued := report.total("queued"):
+    if queued and not held:
         lines.append(
             Text(f"{_items(queued, 'is', 'are')} still queued: run the same command again.", "yellow")
         )
+    elif queued:
+        lines.append(
+            Text(f"{_items(queued, 'is', 'are')} still queued. What may not be asked now:", "yellow")
+        )
+    lines += [Text(clean(sentence), "yellow") for sentence in held]
+    if queued and held:
+        lines.append(Text("When that is over, run the same command again.", "yellow"))
     if failed := report.total("failed"):
         lines.append(Text(f"{_items(failed, '', '').strip()} failed; the report says why.", "red"))
     return Group(*lines)

@@ -200,6 +200,8 @@ def _ended(database: Database, run_id: uuid.UUID, error: BaseException) -> None:
 
 
 def _show(database: Database, run_id: uuid.UUID, out: Path) -> Report:
+    import asyncio
+
     from interfaces.cli.pause import pause_lines
     from interfaces.cli.render import console, run_summary
     from models.pause import PauseKind
@@ -211,16 +213,26 @@ def _show(database: Database, run_id: uuid.UUID, out: Path) -> Report:
         row = connection.execute(statement("report.latest_run"), {"id": str(run_id)}).fetchone()
         found = reports.build(connection, row[1] if row else [], run_id=run_id)
         pauses = in_force(connection) if found.unsettled else []
-    console().print(run_summary(found))
     named = {board.path for board in found.boards}
-    for words in pause_lines(
-        each for each in pauses if each.kind is not PauseKind.BOARD or each.name in named
-    ):
-        console().print(words, style="yellow", markup=False)
+    words = pause_lines(each for each in pauses if each.kind is not PauseKind.BOARD or each.name in named)
+    if found.backend and found.total("queued"):
+        words += asyncio.run(_held(database, found.backend))
+    console().print(run_summary(found, words))
     if not found.boards:
         return found
     console().print(f"Report: [bold]{out / 'report.md'}[/] and {out / 'report.json'}")
     return found
+
+
+async def _held(database: Database, backend: str) -> list[str]:
+    from models.settings import settings
+    from tasks.held import held
+
+    connection = await database.aconnect(autocommit=True)
+    try:
+        return await held(connection, settings(), backend)
+    finally:
+        await connection.close()
 
 
 def _exit_code(report: Report) -> int:

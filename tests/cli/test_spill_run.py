@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+from datetime import UTC, datetime
 
 from backends.simulator import running
 from tests.cli.conftest import Penstock
@@ -73,3 +74,35 @@ def test_a_server_that_goes_away_in_the_middle_is_followed_by_the_other(penstock
     assert outcome.code == 3
     assert SAID in flat(outcome.out)
     assert used(penstock, board) == {"openai", "extractive"}
+
+
+def test_what_may_not_be_asked_now_is_said(penstock: Penstock) -> None:
+    """Quiet hours and a used-up budget fail nothing, so a run that leaves work says itself why."""
+    board = str(penstock.write("held.md", "# Plan\n\n- [ ] Elect a lock keeper\n- [ ] Paint the lock gate\n"))
+    with running(models="sim:small") as server:
+        one = {"backend": "openai", "url": server.openai_url, "model": "sim:small", "slots": 1}
+
+        def run(**more: object) -> tuple[int, str]:
+            declared = {"PENSTOCK_ENDPOINTS": json.dumps([one | {"account": server.url} | more])}
+            budget = {"account": server.url, "requests_per_day": 1}
+            outcome = penstock(
+                "run",
+                board,
+                "--backend",
+                "openai",
+                env=declared | {"PENSTOCK_BUDGETS": json.dumps([budget]), "PENSTOCK_MAX_ATTEMPTS": "1"},
+            )
+            return outcome.code, flat(outcome.out)
+
+        hour = datetime.now(UTC).hour
+        code, said = run(quiet=f"{hour:02}:00-{(hour + 2) % 24:02}:00")
+        assert code == 3
+        assert "2 items are still queued. What may not be asked now:" in said
+        assert f"openai {server.openai_url} has quiet hours" in said
+        assert "Nothing was left to do" not in said
+        code, said = run()
+        assert code == 3
+        assert "1 item is still queued. What may not be asked now:" in said
+        assert "has used 1 of 1 requests a day" in said
+        assert "When that is over, run the same command again." in said
+        assert server.stats()["requests"] == 1
