@@ -23,7 +23,7 @@ from models.verdict import AnswerRow, BatchVerdict, Failure
 from tasks.execute.asking import Asked, Asker, Render, Reply, as_request
 from tasks.execute.budget import cost
 from tasks.execute.lease import Lease
-from tasks.execute.limits import Grant
+from tasks.execute.limits import Grant, Reservation
 from tasks.execute.order import URGENT, Choice, Group, Order
 from tasks.execute.parts import gather
 from tasks.execute.pressure import Pressure
@@ -83,7 +83,9 @@ class Drain:
     pressure: Pressure = field(init=False)
     _order: Order = field(init=False)
     _after: int = -1  # the board that was served last
-    _grants: dict[int, tuple[Grant, int]] = field(default_factory=dict)  # of provider batches that are out
+    _granted: dict[int, tuple[Reservation, int]] = field(
+        default_factory=dict
+    )  # by item that a provider's batch is to have: what is reserved for it, and the estimate of its tokens
     _put_off: list[int] = field(default_factory=list)
     _vain: int = 0  # looks in a row that found nothing to claim
     _why_not: str = ""  # nothing that is there may be claimed; why, for people
@@ -208,7 +210,7 @@ class Drain:
             prepare=self._prepared,
             request=partial(as_request, context_tokens=self.endpoint.context_tokens, recipes=self.recipes),
             settle=self._finish_batch,
-            give_back=self.store.give_back,
+            give_back=self._not_sent,
             recipes=self.recipes,
             breaker_failures=self.settings.breaker_failures,
             deadline=self.deadline,
@@ -220,7 +222,11 @@ class Drain:
         batch, passages, simulated = await self._material(batch, recipe)
         tokens = self._estimate(batch, recipe, passages)
         grant = await self.pressure.reserve(len(batch.items), tokens, recipe.header.max_tokens, batch.model)
-        self._grants[batch.id] = (grant, tokens + recipe.header.max_tokens)
+        if grant.reserved is not None:
+            each = grant.reserved.part(1)
+            self._granted |= {
+                item.id: (each, tokens + recipe.header.max_tokens) for item in batch.items[: grant.requests]
+            }
         if unasked := batch.items[grant.requests :]:
             await self.store.give_back([item.id for item in unasked])
             batch = replace(batch, items=batch.items[: grant.requests])
@@ -233,10 +239,20 @@ class Drain:
     async def _finish_batch(
         self, batch: Batch, rendered: Sequence[Rendered | None], replies: Sequence[Reply]
     ) -> Tally:
-        grant, tokens = self._grants.pop(batch.id, (None, 0))  # of a drain before this one: spent as reserved
-        if grant is not None:
-            await self.pressure.settle(batch, replies, grant, tokens)
+        mine = [place for place, item in enumerate(batch.items) if item.id in self._granted]
+        granted = [self._granted.pop(batch.items[place].id) for place in mine]
+        if granted:  # what a drain before this one had sent is spent as it had reserved
+            each, tokens = granted[0]
+            grant = Grant(len(mine), reserved=each.part(len(mine)))
+            await self.pressure.settle(batch, [replies[place] for place in mine], grant, tokens)
         return await self.finish(batch, rendered, replies)
+
+    async def _not_sent(self, items: Sequence[int]) -> None:
+        """Give back items of a provider's batch, and what was reserved for them."""
+        granted = [self._granted.pop(item)[0] for item in items if item in self._granted]
+        if granted:
+            await self.pressure.unspent(granted[0].part(len(granted)))
+        await self.store.give_back(items)
 
     async def _claim(self, running: Sequence[Batch], size: int | None = None) -> Batch | None:
         """The next batch, if another one may run now."""

@@ -265,6 +265,14 @@ class Pressure:
             self._trying = None
         await self.switch.touch(batch.model)
 
+    async def unspent(self, reserved: budget.Reservation) -> None:
+        """What was reserved and is not sent after all."""
+        await self.query(
+            lambda connection: budget.settle(
+                connection, reserved=reserved, used=budget.Usage(), token=self.lease.token
+            )
+        )
+
     async def judge(self, batch: Batch, reports: Sequence[Report]) -> None:
         """Whether a recipe fails on its model again and again."""
         strike = await self.query(

@@ -7,9 +7,11 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from backends.registry import make
+from backends.simulator import inside
 from models.calls import ModelCallError, ModelRequest
 from models.endpoint import Budget, Device, ModelSpec
-from models.enums import ErrorType
+from models.enums import ErrorType, Status
 from tasks import pause
 from tasks.execute import Seat, drain_any, holder
 from tasks.pause import PauseKind
@@ -203,3 +205,25 @@ async def test_seats_of_a_killed_drain_are_kept_until_its_requests_are_off_the_s
             await asyncio.sleep(0.02)
     assert held == {2}
     assert (await task).accepted == 4
+
+
+async def test_what_a_provider_did_not_take_is_not_spent(world: World) -> None:
+    world.add(4)
+    async with inside(flavour="anthropic", models=["m"], script=["error500"]) as provider:
+        settings = configured(
+            endpoints=[endpoint(backend="anthropic", url=provider.url, batches=True, account="team")],
+            budgets=[Budget(account="team", requests_per_day=100, tokens_per_day=100_000)],
+        )
+        backend = make(settings.endpoints[0])
+        seat = Seat(backend, settings.endpoints[0], "m", STAGES)
+        task = asyncio.ensure_future(
+            drain_any(
+                world.database, [seat], recipes={"task": recipe()}, settings=settings, trace_id="", boards=[1]
+            )
+        )
+        await until(lambda: provider.stats()["requests"] and world.statuses() == {Status.READY: 4})
+        task.cancel()
+        await asyncio.wait([task])
+        await backend.close()
+    assert world.rows("select requests, tokens from spend") == [(0, 0)]
+    assert world.rows("select requests, tokens from reservation") == [(0, 0)]
