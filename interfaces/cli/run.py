@@ -64,7 +64,8 @@ def run(
     Run it again and only what is not settled is done. Boards are written to only with --write-back, and then only
     their marks.
 
-    Exit codes: 0 everything is settled, 3 something waits for a person, 1 failed, 2 bad input, 130 stopped by Ctrl-C.
+    Exit codes: 0 everything is settled, 3 something is left (for a person, or for later), 1 failed, 2 bad input, 130
+    stopped by Ctrl-C.
     """
     from interfaces.cli.reading import check_readable
     from models.settings import settings
