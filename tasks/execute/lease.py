@@ -76,7 +76,8 @@ async def endpoint_lease(
             return
         token, killed = taken
         recovered = await connection.execute(statement("lease.recover"))
-        settling = SETTLING_SECONDS if killed and recovered.rowcount else 0.0
+        # Whether it had any items is not asked: another drain may have given those back since.
+        settling = SETTLING_SECONDS if killed else 0.0
         lease = Lease(resource, backend, token, recovered=recovered.rowcount, settling=settling)
         beats = asyncio.create_task(_beat(connection, lease, heartbeat), name=f"heartbeat {resource}")
         try:

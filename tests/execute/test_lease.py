@@ -13,7 +13,7 @@ import pytest
 from models.enums import Status
 from sql.connection import Database
 from tasks.execute import holder
-from tasks.execute.lease import Lease, endpoint_lease
+from tasks.execute.lease import SETTLING_SECONDS, Lease, endpoint_lease
 
 from .conftest import InProcess, World, answered
 
@@ -127,6 +127,27 @@ async def test_a_killed_holder_on_this_machine_is_replaced_at_once(world: World)
     tally = await world.drain(InProcess(answered))
     assert tally.accepted == 10
     assert world.statuses() == {Status.DONE: 10}
+
+
+async def test_requests_of_a_killed_holder_get_time_to_end_whoever_gave_its_items_back(world: World) -> None:
+    with world.database.connect() as connection:
+        connection.execute(
+            "insert into lease (resource, backend, token, holder, expires_at)"
+            " values ('openai test://here', 'openai', nextval('lease_token'), %s, now() + interval '1 h')",
+            [a_dead_holder()],
+        )
+    settling = []
+    for _ in range(2):  # the second one takes a lease that was released in order
+        async with endpoint_lease(
+            lambda: world.database.aconnect(autocommit=True),
+            backend="openai",
+            url="test://here",
+            model=None,
+            heartbeat=5.0,
+        ) as lease:
+            assert lease is not None
+            settling.append(lease.settling)
+    assert settling == [SETTLING_SECONDS, 0.0]
 
 
 def test_only_certainty_counts_as_dead() -> None:
