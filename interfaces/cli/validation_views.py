@@ -48,7 +48,7 @@ def _try(one: Tried) -> list[RenderableType]:
         (f"\nTry {one.number}", "bold"),
         (f"  {_when(one.at)}  recipe {clean(one.recipe)} ({one.recipe_hash[:12]}), ", "bright_black"),
         (f"{clean(one.model)} on {clean(one.backend)}{simulated}, {one.seconds:.1f} s, ", "bright_black"),
-        (f"batch {one.batch} of {one.rows}", "bright_black"),
+        (f"in batch {one.batch} with {counted(one.rows, 'item')}", "bright_black"),
     )
     parts: list[RenderableType] = [head]
     failed = [layer for layer in one.layers if layer.failed]

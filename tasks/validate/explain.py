@@ -63,7 +63,7 @@ class Tried:
     error_type: str | None
     seconds: float
     batch: int
-    rows: int  # answers in that batch
+    rows: int  # items in that batch
     layers: list[Layer]
     excerpt: str  # of the answer; empty where there was none
     longer: int  # characters that the excerpt leaves out

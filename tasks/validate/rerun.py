@@ -44,6 +44,9 @@ RECHECKED = (
 NOT_KEPT = frozenset({"quotations", "files", "urls", "ids", "patches"})
 """Checks of `verify` that compare with all that the prompt had. Of that only what the answer cites is kept."""
 
+OF_ITS_BATCH = frozenset({"own_item"})
+"""Checks that compare an answer with the others of its batch. What is checked together here never was one."""
+
 LONGEST_REASON = 1_000
 
 
@@ -294,7 +297,13 @@ async def _verdicts(
         if absent := [cite for cite in each.cites if (each.id, cite) not in passages]:
             missing[each.id] = absent
         rows.append(AnswerRow(each.item_id, each.row.question, each.row.answer, tuple(known)))
-    return (await validate_batch(recipe, rows)).verdicts, missing
+    verdicts = (await validate_batch(recipe, rows)).verdicts
+    return {item: _alone(verdict) for item, verdict in verdicts.items()}, missing
+
+
+def _alone(verdict: Verdict) -> Verdict:
+    failures = tuple(failure for failure in verdict.failures if failure.check not in OF_ITS_BATCH)
+    return verdict if failures == verdict.failures else replace(verdict, failures=failures)
 
 
 def _crashed(verdict: Verdict) -> bool:

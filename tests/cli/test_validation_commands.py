@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptio
 
 _numbers = itertools.count(1)
 
-RECIPE = Path(__file__).resolve().parents[2] / "recipes" / "task.md"
+ROOT = Path(__file__).resolve().parents[2]
+RECIPE = ROOT / "recipes" / "task.md"
 STRICT = """  - expect: expect_column_values_to_match_regex
     with: {column: text, regex: "^Therefore "}
     says: An answer begins with the word Therefore.
@@ -130,6 +132,36 @@ def test_a_changed_recipe_shows_first_and_changes_when_asked(penstock: Any, basi
     assert penstock("review", "accept", str(review["id"])).code == 0
     assert penstock.count(state, title) == 4
     assert penstock("validation", "rerun", "work", "--apply").code == 0, "what a person accepted stands"
+
+
+def test_the_recipe_of_the_documents_works_as_they_say(penstock: Any) -> None:
+    page = (ROOT / "docs/validation.md").read_text(encoding="utf-8")
+    [text] = re.findall(r"```markdown\n(.*?)```", page, re.DOTALL)
+    said = re.search(r"^\$ penstock validation examples risk\n(.+)$", page, re.MULTILINE)
+    assert said is not None
+    board = re.search(r"work/plan.md <<'END'\n(.*?)END\n", page, re.DOTALL)
+    assert board is not None
+    path = penstock.home / "recipes" / "risk.md"
+    path.parent.mkdir(exist_ok=True)
+    try:
+        path.write_text(text, encoding="utf-8")
+        judged = penstock("validation", "examples", "risk")
+        assert (judged.code, judged.out) == (0, said[1] + "\n")
+        penstock.write("work/plan.md", board[1])
+        planned = penstock("run", "work", "--dry-run")
+        assert re.search(r"^risk\b.* 2 ", planned.out, re.MULTILINE), planned.out
+        path.write_text(text.replace("min_value: 5", "min_value: 15"), encoding="utf-8")
+        otherwise = penstock("validation", "examples", "risk")
+        assert otherwise.code == 1
+        assert "risk: 3 examples, 2 judged otherwise than they say" in otherwise.out
+    finally:
+        path.unlink()
+
+
+def test_the_shipped_recipes_judge_their_examples_as_they_say(penstock: Any) -> None:
+    judged = penstock("validation", "examples")
+    assert judged.code == 0, judged.out
+    assert judged.out.count("all judged as they say") >= 5
 
 
 def test_a_recipe_that_does_not_exist_is_named(penstock: Any) -> None:

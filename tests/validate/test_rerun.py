@@ -193,6 +193,22 @@ def test_what_was_not_kept_is_no_failure(kept: Kept, make_recipe: MakeRecipe) ->
     assert "Of what it was given only the passages that it cites are kept" in found.unchecked[0].why
 
 
+def test_answers_of_other_batches_are_no_companions(
+    kept: Kept, make_recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    schema = "answer_schema: {type: object, required: [answer], properties: {answer: {type: string}}}"
+    recipes = {"mine": make_recipe(header=f"grounding: none\n{schema}")}
+    for title in ("Can the copper tank run dry?", "Can the northern pump freeze?"):
+        text = '{"answer": "The copper tank ran dry twice in May."}'
+        kept.accepted(title, text, data={"answer": "The copper tank ran dry twice in May."})
+    found = again(kept, recipes)
+    assert (found.checked, found.failing, found.unchecked) == (2, [], [])
+    monkeypatch.setattr(rerun, "OF_ITS_BATCH", frozenset())
+    assert [each.checks[0]["check"] for each in again(kept, recipes).failing] == ["own_item"], (
+        "it would be seen"
+    )
+
+
 def test_a_judge_is_not_asked(kept: Kept, make_recipe: MakeRecipe) -> None:
     kept.accepted("Which pump feeds it?", "Pump seven feeds it.")
     found = again(kept, {"mine": make_recipe(header="grounding: none\njudge: {model: sim}")})
