@@ -154,15 +154,20 @@ select count(*) from batch b
           where a.batch_id = b.id and i.board_id = any(%(boards)b::bigint[])))
 
 -- name: unexpected
--- The rows of these batches that failed, by item id.
-select a.batch_id, a.item_id, src.source, s.line, s.title, a.outcome, a.error_type, a.error, a.checks
-  from attempt a
-  join item i on i.id = a.item_id
-  join item_source s on s.item_id = i.id
-  join board src on src.id = i.board_id
- where a.batch_id = any(%(batches)b::bigint[]) and a.error_type = any(%(charged)b::text[])
-   and (%(boards)b::bigint[] is null or i.board_id = any(%(boards)b::bigint[]))
- order by a.batch_id desc, a.item_id
+-- The first rows of each of these batches that failed, by item id, and how many there are in all.
+select f.batch_id, f.failed, f.item_id, src.source, s.line, s.title, f.outcome, f.error_type, f.error, f.checks
+  from (
+    select a.batch_id, a.item_id, i.board_id, a.outcome, a.error_type, a.error, a.checks,
+           count(*) over (partition by a.batch_id) as failed,
+           row_number() over (partition by a.batch_id order by a.item_id, a.number) as place
+      from attempt a join item i on i.id = a.item_id
+     where a.batch_id = any(%(batches)b::bigint[]) and a.error_type = any(%(charged)b::text[])
+       and (%(boards)b::bigint[] is null or i.board_id = any(%(boards)b::bigint[]))
+  ) f
+  join item_source s on s.item_id = f.item_id
+  join board src on src.id = f.board_id
+ where f.place <= %(most)s::bigint
+ order by f.batch_id desc, f.place
 
 -- name: board_tables
 -- What the checks of boards' own tables said when they were read.

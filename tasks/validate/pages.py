@@ -166,7 +166,7 @@ def build(
     found = connection.execute(statement("validate.batches"), scope | {"limit": MOST_BATCHES}).fetchall()
     count = connection.execute(statement("validate.count_batches"), scope).fetchone()
     failing = _failing(connection, scope, [row[0] for row in found])
-    batches = [_batch(row, failing.get(row[0], []), recipes, place) for row in found]
+    batches = [_batch(row, failing.get(row[0], (0, [])), recipes, place) for row in found]
     figures = statistics(connection, boards=boards, zone=zone)
     tables = [_table(row, place) for row in connection.execute(statement("validate.board_tables"), scope)]
     return Page(
@@ -222,21 +222,22 @@ def _template() -> jinja2.Template:
 
 def _failing(
     connection: psycopg.Connection[Any], scope: Mapping[str, Any], batches: Sequence[int]
-) -> dict[int, list[Row]]:
-    found: dict[int, list[Row]] = {}
-    parameters = {**scope, "batches": list(batches), "charged": list(FAILED)}
-    for batch, item, source, line, title, outcome, error_type, error, checks in connection.execute(
+) -> dict[int, tuple[int, list[Row]]]:
+    """By batch how many rows failed, and the first of them."""
+    found: dict[int, tuple[int, list[Row]]] = {}
+    parameters = {**scope, "batches": list(batches), "charged": list(FAILED), "most": MOST_ROWS}
+    for batch, failed, item, source, line, title, outcome, error_type, error, checks in connection.execute(
         statement("validate.unexpected"), parameters
     ):
         place = f"{shown(source)}:{line}"
-        found.setdefault(batch, []).append(
+        found.setdefault(batch, (failed, []))[1].append(
             Row(item, place, title, outcome, layers_of(checks, error_type, error))
         )
     return found
 
 
 def _batch(
-    row: Sequence[Any], failing: list[Row], recipes: Mapping[str, Recipe], zone: ZoneInfo
+    row: Sequence[Any], failing: tuple[int, list[Row]], recipes: Mapping[str, Recipe], zone: ZoneInfo
 ) -> BatchView:
     (number, at, recipe, recipe_hash, backend, model, size, accepted, retried, deferred, returned, said) = row
     said = said if isinstance(said, dict) else {}
@@ -260,8 +261,8 @@ def _batch(
         crash=str(said.get("crash") or ""),
         before=sorted(before.items(), key=lambda each: _place(each[0])),
         expectations=[each for each in _expectations(said) if not each["success"]],
-        failed=len(failing),
-        shown=failing[:MOST_ROWS],
+        failed=failing[0],
+        shown=failing[1],
     )
 
 

@@ -146,6 +146,20 @@ def test_of_many_batches_the_latest_are_shown_and_the_others_counted(
     assert "The latest 2; 3 older ones are not shown." in text
 
 
+def test_of_many_rows_the_first_are_shown_and_all_are_counted(
+    kept: Kept, recipes: dict[str, Recipe], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pages, "MOST_ROWS", 2)
+    batch = kept.batch(VALIDATION)
+    for number in range(5):
+        item = kept.item(f"question {number}")
+        kept.attempt(item, batch, "x", "retry", error_type="rule", checks=[RULE])
+    text = read(kept, recipes)
+    assert [f"question {number}" in text for number in range(5)] == [True, True, False, False, False]
+    assert "5 of 8 failed" in text
+    assert "3 more." in text
+
+
 def test_of_some_boards_only_their_batches_and_rows(kept: Kept, recipes: dict[str, Recipe]) -> None:
     other = Kept(kept.database, "/boards/other.md")
     batch = kept.batch(VALIDATION)
