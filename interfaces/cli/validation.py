@@ -198,6 +198,28 @@ def examples(
         raise typer.Exit(1)
 
 
+@app.command()
+def context(
+    out: Annotated[
+        Path | None,
+        typer.Option(help="The folder to put gx/ into; without it, PENSTOCK_HOME.", show_default=False),
+    ] = None,
+) -> None:
+    """Write the recipes' suites and checkpoints as a Great Expectations project, for those who use it themselves.
+
+    Penstock does not read it: recipes are what counts, and this command writes it anew from them.
+    """
+    from interfaces.cli.render import console
+    from models.settings import settings
+    from tasks.recipes import load_recipes
+    from tasks.validate.pages_context import write_context
+
+    config = settings()
+    recipes = load_recipes(config)
+    place = write_context(recipes, out or config.home)
+    console().print(f"{place}: {len(recipes)} suites, each with a checkpoint of its name", markup=False)
+
+
 def _rerun(
     config: Settings, database: Database, boards: Sequence[int] | None, recipe: str | None, apply: bool
 ) -> tuple[Recheck, Superseded | None]:

@@ -164,6 +164,15 @@ def test_the_shipped_recipes_judge_their_examples_as_they_say(penstock: Any) -> 
     assert judged.out.count("all judged as they say") >= 5
 
 
+def test_the_project_has_a_suite_for_each_recipe(penstock: Any) -> None:
+    made = penstock("validation", "context", "--out", "project")
+    assert made.code == 0, made.err
+    suites = penstock.folder / "project" / "gx" / "expectations"
+    assert {path.stem for path in suites.glob("*.json")} == {path.stem for path in RECIPE.parent.glob("*.md")}
+    refused = penstock("validation", "context", "--out", str(suites / "task.json"))
+    assert (refused.code, len(refused.complaints)) == (2, 1)
+
+
 def test_a_recipe_that_does_not_exist_is_named(penstock: Any) -> None:
     refused = penstock("validation", "rerun", "--recipe", "nope")
     assert (refused.code, len(refused.complaints)) == (2, 1)

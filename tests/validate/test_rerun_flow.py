@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
+from prefect.client.schemas.objects import State
 from prefect.client.schemas.sorting import ArtifactSort
-from prefect.states import State
 
 from deployments.server import Orchestrator
 from flows.validate import validate
@@ -41,7 +41,7 @@ x
 
 async def run(**parameters: Any) -> tuple[dict[str, Any], dict[str, list[dict[str, Any]]]]:
     """The flow's result, and its artifacts by key."""
-    state: State[Any] = await validate(**parameters, return_state=True)  # type: ignore[call-overload]
+    state: State[Any] = await validate(**parameters, return_state=True)
     said = await state.result()
     assert state.state_details.flow_run_id is not None
     async with get_client() as client:
