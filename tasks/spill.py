@@ -177,7 +177,7 @@ async def left_alone(connection: psycopg.AsyncConnection[Any], endpoint: Endpoin
         return None
     return (
         f"{endpoint.url} with {endpoint.model} is left alone for {blocked.until_seconds:.0f} s after "
-        f"failures ({blocked.error})"
+        f"failures ({blocked.error.rstrip('.')})"
     )
 
 

@@ -177,7 +177,7 @@ class Drain:
             return
         if running:
             await self.store.give_back([item.id for batch in running.values() for item in batch.items])
-        if self.pressure.stop_because and self._put_off:
+        if (self.pressure.stop_because or self.pressure.broken) and self._put_off:
             await self.store.undelay(self._put_off)
 
     async def _watch(self) -> None:

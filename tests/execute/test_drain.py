@@ -195,6 +195,16 @@ async def test_a_dead_server_stops_the_drain_and_costs_nothing(world: World) -> 
     assert tally.accepted == 40
 
 
+async def test_what_a_dead_server_put_off_may_run_when_it_is_back(world: World) -> None:
+    """Else the run that a person starts then waits minutes for nothing."""
+    world.add(40)
+    world.settings = Settings(batch_size=16, heartbeat=5, retry_delay=3600, retry_delay_cap=3600)
+    with pytest.raises(BackendUnavailable, match="left alone"):
+        await asyncio.wait_for(world.drain(failing(ErrorType.CONNECTION, 99)), 20)
+    assert world.rows("select count(*) from attempt where outcome = 'returned'") != [(0,)]
+    assert world.rows("select count(*) from item where run_after > now()") == [(0,)]
+
+
 @pytest.mark.parametrize("kind", [ErrorType.NO_EVIDENCE, ErrorType.CONTEXT_TOO_LONG])
 async def test_what_would_end_so_again_goes_to_a_person_at_once(world: World, kind: ErrorType) -> None:
     world.add(2)
