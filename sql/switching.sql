@@ -58,7 +58,7 @@ update residency r set state = 'loaded', since = now()
 
 -- name: loaded
 -- No row: the lease is no more.
-update residency set state = 'loaded', since = now(), used_at = now()
+update residency set state = 'loaded', since = now(), used_at = now(), memory = coalesce(%(memory)s::float4, memory)
  where resource = %(resource)s and model = %(model)s and token = %(token)s::bigint and state = 'loading'
    and exists (select from lease l where l.resource = residency.resource and l.token = residency.token
                                      and l.expires_at > now())

@@ -77,6 +77,8 @@ class Room:
 class Load:
     """There is room: load it now."""
 
+    replaces: tuple[Held, ...] = ()  # own ones, of a server that drops them by itself when it loads this one
+
 
 @dataclass(frozen=True, slots=True)
 class Evict:

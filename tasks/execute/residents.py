@@ -16,7 +16,7 @@ import psycopg
 from models.errors import LeaseLost
 from sql.statements import statement
 from tasks.execute.lease import Lease
-from tasks.execute.residency import Evict, Held, Load, Plan, Room, State, plan
+from tasks.execute.residency import Evict, Held, Load, Plan, Room, State, plan, used
 
 log = logging.getLogger(__name__)
 
@@ -47,10 +47,20 @@ class Residents:
         async def ask(connection: Connection) -> Plan:
             await connection.execute(statement("switching.tidy"), self._mine)
             rows = await self._rows(connection)
-            own = next((row for row in rows if row.place == (room.resource, room.model)), None)
-            waited = own.waited if own is not None and own.state is State.WANTED else 0.0
+            mine = next((row for row in rows if row.place == (room.resource, room.model)), None)
+            waited = mine.waited if mine is not None and mine.state is State.WANTED else 0.0
             decided = plan(rows, room, waited=waited, max_wait=max_wait, stuck=stuck)
             row = self._mine | {"model": room.model, "memory": room.needed}
+            if isinstance(decided, Evict) and not room.frees:
+                own = tuple(victim for victim in decided.victims if victim.resource == room.resource)
+                others = tuple(victim for victim in decided.victims if victim not in own)
+                if others:
+                    decided = Evict(others)
+                else:  # they are there until the load drops them: the larger of both counts meanwhile
+                    await self._mark(connection, own)
+                    await connection.execute(statement("switching.gone"), self._mine | _places(own))
+                    row["memory"] = max(room.needed, used(own))
+                    decided = Load(own)
             if isinstance(decided, Load):
                 await connection.execute(statement("switching.reserve"), row)
                 return decided
@@ -107,9 +117,12 @@ class Residents:
         seconds: float | None = await self._query(ask)
         return seconds
 
-    async def loaded(self, name: str, seconds: float) -> float:
-        """It is loaded, and that took so long; gives its usual time now. Raises LeaseLost."""
-        model = self._mine | {"model": name}
+    async def loaded(self, name: str, seconds: float, memory: float | None = None) -> float:
+        """It is loaded, and that took so long; gives its usual time now. `memory` None: as reserved.
+
+        Raises LeaseLost.
+        """
+        model = self._mine | {"model": name, "memory": memory}
 
         async def ask(connection: Connection) -> float:
             async with connection.transaction():
@@ -126,7 +139,7 @@ class Residents:
 
     async def keep(self, name: str) -> None:
         """How far its load came is not known: its memory counts until the server was asked."""
-        await self._take_back("switching.loaded", self._mine | {"model": name})
+        await self._take_back("switching.loaded", self._mine | {"model": name, "memory": None})
 
     async def drop(self, name: str) -> None:
         """It was not loaded."""

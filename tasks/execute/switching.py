@@ -203,9 +203,9 @@ class Switch:
         memory = spec_of(self._endpoint, model).memory or 0.0
         frees = self.way is Way.TOLD
         room = Room(self._resource, name, memory, self.device.memory, self._limit(), frees)
-        await self._make_room(room, deadline)
+        replaces = await self._make_room(room, deadline)
         waited = self._clock() - started
-        seconds = await self._load(model, name, deadline, let_in)
+        seconds = await self._load(model, name, deadline, let_in, replaces)
         return Loaded(seconds, waited)
 
     def _check_fits(self, room: Room) -> None:
@@ -224,8 +224,11 @@ class Switch:
         """A server that loads by itself what it is asked for drops the former model, unless it is declared not to."""
         return self._endpoint.resident or (1 if self.way is Way.ASKED else None)
 
-    async def _make_room(self, room: Room, deadline: float) -> None:
-        """Until the model's row is reserved as `loading`."""
+    async def _make_room(self, room: Room, deadline: float) -> bool:
+        """Until the model's row is reserved as `loading`. Gives whether another one is there until it is loaded."""
+        # Two servers that can't be told to let go may each have what the other one needs: neither waits for ever.
+        patience = float("inf") if room.frees else 2 * self._settings.max_wait
+        give_up = self._clock() + patience
         try:
             while True:
                 self._lease.check()
@@ -234,15 +237,17 @@ class Switch:
                 stuck = {place for place, until in self._stuck.items() if until > now}
                 decided: Plan = await self._rows.decide(room, self._settings.max_wait, stuck)
                 match decided:
-                    case Load():
-                        return
+                    case Load(replaces):
+                        for each in replaces:
+                            self._used.pop(each.model, None)
+                        return bool(replaces)
                     case Evict(victims):
                         await self._let_go(victims, deadline)
                         continue
-                    case Wait(why, release):
+                    case Wait(why, release, for_memory):
                         if release:
                             await self._let_go(release, deadline)
-                if self._clock() >= deadline:
+                if self._clock() >= (min(deadline, give_up) if for_memory else deadline):
                     raise NoRoom(
                         f"{room.model} could not be loaded at {self._resource} in time: {why}. Wait, or declare more "
                         f"memory for the device {self.device.name}."
@@ -253,7 +258,12 @@ class Switch:
             raise
 
     async def _load(
-        self, model: str, name: str, deadline: float, let_in: Callable[[], Awaitable[None]]
+        self,
+        model: str,
+        name: str,
+        deadline: float,
+        let_in: Callable[[], Awaitable[None]],
+        replaces: bool,
     ) -> float:
         """The row is `loading`: load, prove, learn. Whatever happens, it does not stay so."""
         try:
@@ -262,7 +272,8 @@ class Switch:
             started = self._clock()
             await self._held(in_time(self._ready, self._endpoint, model, deadline, usual, self._clock))
             seconds = self._clock() - started
-            self.load_seconds[name] = await self._rows.loaded(name, seconds)
+            memory = spec_of(self._endpoint, model).memory or 0.0
+            self.load_seconds[name] = await self._rows.loaded(name, seconds, memory)
         except asyncio.CancelledError:
             # How far the server came is not known: the memory stays counted until it was asked.
             await self._rows.keep(name)
@@ -271,9 +282,9 @@ class Switch:
             raise  # the row is of whoever has the endpoint now
         except BaseException as error:
             late = isinstance(error, ModelCallError) and error.error_type is ErrorType.TIMEOUT
-            await (
-                self._rows.keep(name) if late and not await self._aborted(model) else self._rows.drop(name)
-            )
+            # Of two, one of which was to replace the other, one is there.
+            kept = replaces or (late and not await self._aborted(model))
+            await (self._rows.keep(name) if kept else self._rows.drop(name))
             raise
         self._used[name] = self._clock()
         if self.way is Way.TOLD:

@@ -798,12 +798,9 @@ async def test_a_server_that_loads_what_it_is_asked_for(gpu: Gpu) -> None:
 
 
 async def test_what_a_server_cannot_be_told_to_let_go_counts_while_its_drain_lives(gpu: Gpu) -> None:
-    """Another one waits, and longer than `max_wait`: the model that is there can only be replaced, so it still counts."""
+    """Another one waits, longer than `max_wait`: the model that is there can only be replaced, and counts till then."""
     options: dict[str, Any] = {"load_seconds": 0.02, "model_memory": SIZES}
-    async with (
-        inside(flavour="openai", models=list(SIZES), **options) as server,
-        machine() as other,
-    ):
+    async with inside(flavour="openai", models=list(SIZES), **options) as server, machine() as other:
         kept = Endpoint(backend=BackendName.OPENAI, url=server.openai_url, device="gpu", models=SPECS)
         gpu.settings = Settings(devices=[GPU], endpoints=[kept, ollama(other.url)], max_wait=0.01)
         keeps, waits = [await gpu.drain(each) for each in gpu.settings.endpoints]
@@ -812,13 +809,35 @@ async def test_what_a_server_cannot_be_told_to_let_go_counts_while_its_drain_liv
         await until(lambda: ("large", "wanted") in gpu.residency())
         await asyncio.sleep(0.05)
         assert await keeps.contested() is None, "it has nothing that it could give"
-        await keeps.switch.to("middle", soon(20))
-        await asyncio.sleep(0.05)
-        assert not waiting.done() or waiting.result()
+        other.engine.memory.beside(server.engine.memory)  # one judge of what both have
+        assert other.stats()["loads"] == 0
+        await keeps.switch.to("middle", soon(20))  # smaller: now there is room
+        assert server.stats()["loads"] == 2
+        async with asyncio.timeout(10):
+            await waiting
+        assert gpu.residency() == [("large", "loaded"), ("middle", "loaded")]
+        assert max(float(each.stats()["max_memory"]) for each in (server, other)) <= GPU.memory
+
+
+async def test_two_that_cannot_let_go_do_not_wait_for_each_other_for_ever(gpu: Gpu) -> None:
+    options: dict[str, Any] = {"flavour": "openai", "models": list(SIZES), "model_memory": SIZES}
+    async with inside(**options) as one, inside(**options) as other:
+        gpu.settings = Settings(
+            devices=[GPU],
+            endpoints=[
+                Endpoint(backend=BackendName.OPENAI, url=each.openai_url, device="gpu", models=SPECS)
+                for each in (one, other)
+            ],
+            max_wait=0.1,
+        )
+        drains = [await gpu.drain(each) for each in gpu.settings.endpoints]
+        for drain in drains:
+            await drain.switch.to("middle", soon(20))
+        both = [drain.switch.to("large") for drain in drains]  # 14 and 14, of 24
+        async with asyncio.timeout(10):
+            ends = await asyncio.gather(*both, return_exceptions=True)
+        assert any(isinstance(end, NoRoom) for end in ends)
         assert gpu.rows("select sum(memory) from residency where state <> 'wanted'")[0][0] <= GPU.memory
-        assert other.stats()["loads"] == (1 if waiting.done() else 0)
-        waiting.cancel()
-        await asyncio.wait([waiting])
 
 
 @asynccontextmanager
