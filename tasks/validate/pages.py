@@ -61,7 +61,7 @@ class BatchView:
     backend: str
     model: str
     size: int
-    rows: int  # answers that were checked
+    rows: int  # answers that reached the checks; what the call itself refused is not among them
     accepted: int
     retried: int
     deferred: int
@@ -76,7 +76,7 @@ class BatchView:
     def mood(self) -> str:
         if self.crash:
             return "bad"
-        return "good" if not self.failed else "bad" if self.failed >= self.rows else "mixed"
+        return "good" if not self.failed else "bad" if self.failed >= self.size else "mixed"
 
 
 @dataclass(frozen=True, slots=True)
