@@ -45,6 +45,18 @@ select s.item_id, b.source, s.line
 select status, count(*) from item
  where board_id = any(%(boards)b::bigint[]) and recipe is not null group by status
 
+-- name: resting
+-- Of items that are ready, and none of which runs: seconds until the first may be asked, if it may not be now, and why
+-- it was put off.
+select extract(epoch from i.run_after - now())::float8, a.error
+  from item i
+  left join lateral (select error from attempt where item_id = i.id order by number desc limit 1) a on true
+ where i.board_id = any(%(boards)b::bigint[]) and i.ready
+   and not exists (select from item r where r.board_id = any(%(boards)b::bigint[]) and r.status = 2)
+   and not exists (select from item d
+                    where d.board_id = any(%(boards)b::bigint[]) and d.ready and d.run_after <= now())
+ order by i.run_after limit 1
+
 -- name: usage
 select count(*), count(*) filter (where a.outcome = 'accepted'), coalesce(sum(a.prompt_tokens), 0)::bigint,
        coalesce(sum(a.completion_tokens), 0)::bigint, coalesce(sum(a.seconds), 0)::float8

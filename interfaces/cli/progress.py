@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import threading
+import time
 import uuid
+from collections.abc import Mapping
 from types import TracebackType
+from typing import Any
 
 import psycopg
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
-from interfaces.cli.render import console
+from interfaces.cli.render import console, shorten
 from models.enums import SETTLED, Status
 from models.errors import DatabaseError
 from sql.connection import Database
@@ -17,6 +21,7 @@ from sql.statements import statement
 from tasks.report import progress
 
 INTERVAL = 0.5  # seconds between two looks
+LONG_REST = 5.0  # seconds that are worth a line
 ENDED = (*SETTLED, Status.WAITING, Status.FAILED)
 
 
@@ -27,6 +32,8 @@ class RunProgress:
         self._database = database
         self._run_id = run_id
         self._stop = threading.Event()
+        self._resting = False
+        self._told_until = 0.0
         self._bar = Progress(
             TextColumn("[bold]{task.description}"),
             BarColumn(bar_width=32),
@@ -55,6 +62,24 @@ class RunProgress:
     def say(self, words: str) -> None:
         self._bar.update(self._task, description=words)
 
+    def _doing(self, counts: Mapping[Status, int]) -> str:
+        if counts.get(Status.RUNNING):
+            return "working"
+        return "waiting" if self._resting else "ordering"
+
+    def _tell_rest(self, connection: psycopg.Connection[Any], boards: list[int]) -> None:
+        """Once for each rest that is long: everything that is left was put off, until when, and why."""
+        row = connection.execute(statement("report.resting"), {"boards": boards}).fetchone()
+        self._resting = row is not None
+        ends = time.monotonic() + row[0] if row is not None else 0.0
+        if row is None or row[0] < LONG_REST or ends < self._told_until + LONG_REST:
+            return
+        self._told_until = ends
+        why = f": {shorten(row[1], 200)}" if row[1] else ""
+        console().print(
+            Text(f"All that is left rests; the first is tried again in {row[0]:.0f} s{why}", "yellow")
+        )
+
     def _watch(self) -> None:
         try:
             with self._database.connect(autocommit=True, application_name="penstock progress") as connection:
@@ -64,9 +89,11 @@ class RunProgress:
                         continue
                     counts = progress(connection, row[4])
                     ended = sum(counts.get(status, 0) for status in ENDED)
+                    if not counts.get(Status.RUNNING):
+                        self._tell_rest(connection, row[4])
                     self._bar.update(
                         self._task,
-                        description="working" if counts.get(Status.RUNNING) else "ordering",
+                        description=self._doing(counts),
                         total=sum(counts.values()),
                         items=f"{ended}/{sum(counts.values())} items",
                         completed=ended,

@@ -7,6 +7,7 @@ import socket
 from datetime import UTC, datetime
 
 from backends.simulator import running
+from sql.statements import statement
 from tests.cli.conftest import Penstock
 
 POLICY = {"PENSTOCK_SPILL": '{"openai": "extractive"}'}
@@ -106,3 +107,35 @@ def test_what_may_not_be_asked_now_is_said(penstock: Penstock) -> None:
         assert "has used 1 of 1 requests a day" in said
         assert "When that is over, run the same command again." in said
         assert server.stats()["requests"] == 1
+
+
+def test_a_long_rest_is_seen_when_nothing_else_can_be_done(penstock: Penstock) -> None:
+    board = str(penstock.write("rest.md", "# Plan\n\n- [ ] Elect a sluice keeper\n- [ ] Paint the sluice\n"))
+    hour = datetime.now(UTC).hour
+    with running(models="sim:small") as server:
+        one = {"backend": "openai", "url": server.openai_url, "model": "sim:small"}
+        quiet = [one | {"quiet": f"{hour:02}:00-{(hour + 2) % 24:02}:00"}]
+        assert (
+            penstock("run", board, "--backend", "openai", env={"PENSTOCK_ENDPOINTS": json.dumps(quiet)}).code
+            == 3
+        )
+    with penstock.database.connect() as connection:
+        scope = {"boards": [penstock.count("select id from board where source = %s", board)]}
+
+        def resting() -> tuple[float, str | None] | None:
+            return connection.execute(statement("report.resting"), scope).fetchone()
+
+        def put_off(seconds: int, item: str) -> None:
+            connection.execute(
+                f"update item set run_after = now() + {seconds} * interval '1 second'"
+                f" where board_id = %(board)s and ready and {item}".encode(),
+                {"board": scope["boards"][0]},
+            )
+
+        assert resting() is None
+        put_off(60, "position = (select min(position) from item where board_id = %(board)s and ready)")
+        assert resting() is None, "the other one may be asked"
+        put_off(90, "run_after <= now()")
+        row = resting()
+        assert row is not None
+        assert 50 < row[0] <= 60
