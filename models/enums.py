@@ -27,6 +27,7 @@ class Status(IntEnum):
 
     pending -> ready -> running -> done | ready (retry) | waiting (deferred to a person)
     waiting -> done (accept, edit) | ready (retry) | cancelled (reject)
+    done -> waiting (its result no longer passes: tasks/validate/rerun.py)
 
     The integers are stored; never renumber them.
     """

@@ -38,6 +38,8 @@ def docs(
 
     The page is one file. It needs no network and no script; the run's report links to it.
     """
+    import webbrowser
+
     from interfaces.cli.opening import opened
     from interfaces.cli.render import console
     from models.errors import InputError
@@ -58,7 +60,7 @@ def docs(
             f"The page can't be written to {out}: {error.strerror}. Name another folder with --out."
         ) from error
     console().print(f"Validation: [bold]{path}[/]")
-    if show and typer.launch(path.resolve().as_uri()):
+    if show and not webbrowser.open(path.resolve().as_uri()):
         raise InputError(f"No browser could be opened. The page is {path.resolve()}; open it yourself.")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import webbrowser
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,15 @@ def test_a_page_that_cannot_be_written_is_one_sentence(penstock: Any, basin: int
     assert "Name another folder with --out" in refused.err
     unknown = penstock("validation", "docs", "no-such-board")
     assert (unknown.code, len(unknown.complaints)) == (2, 1)
+
+
+def test_the_page_is_opened(penstock: Any, basin: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(webbrowser, "_tryorder", None)  # it looks for browsers once in a process
+    opener = penstock.write("bin/browser", '#!/bin/sh\necho "$1" > opened\n')
+    opener.chmod(0o755)
+    assert penstock("validation", "docs", "--open", env={"BROWSER": f"{opener} %s"}).code == 0
+    opened = (penstock.folder / "opened").read_text(encoding="utf-8").strip()
+    assert opened == (penstock.folder / "penstock-report" / "validation.html").as_uri()
 
 
 def test_explain_takes_an_item_as_other_commands_do(penstock: Any, basin: int) -> None:

@@ -111,6 +111,38 @@ def test_what_contains_it_and_what_needs_it_follows(kept: Kept, make_recipe: Mak
     assert kept.status(done) is Status.DONE, "what was done stays"
 
 
+def test_a_synthesis_of_what_no_longer_stands_is_taken_back(kept: Kept, make_recipe: MakeRecipe) -> None:
+    whole = kept.item("All about the basin", recipe="rollup")
+    bad = kept.accepted("How deep is it?", "Deep.", parent=whole)
+    kept.accepted("Which pump feeds it?", "Pump seven feeds it.", parent=whole)
+    kept.do("update item set rolled_of = penstock_parts(id) where id = %s", whole)
+    kept.do(
+        "insert into result (item_id, text, accepted_by) values (%s, 'Deep, and pump seven.', 'checks')",
+        whole,
+    )
+    apply(kept, again(kept, {"mine": make_recipe(LONG)}, recipe="mine"))
+    assert kept.status(bad) is Status.WAITING
+    assert (kept.status(whole), kept.current(whole)) == (Status.PENDING, 0)
+
+
+def test_two_that_apply_at_once_ask_once(kept: Kept, make_recipe: MakeRecipe) -> None:
+    bad = [kept.accepted(f"How deep is basin {number}?", "Deep.") for number in range(20)]
+    found = again(kept, {"mine": make_recipe(LONG)})
+
+    async def both() -> list[Superseded]:
+        connections = [await kept.database.aconnect(autocommit=True) for _ in range(3)]
+        try:
+            return await asyncio.gather(*(supersede(connection, found) for connection in connections))
+        finally:
+            for connection in connections:
+                await connection.close()
+
+    done = asyncio.run(both())
+    assert sorted(item for each in done for item in each.items) == sorted(bad)
+    assert sorted(each.left for each in done) == [0, 20, 20]
+    assert kept.one("select count(*) from review") == 20
+
+
 def test_memory_forgets_what_no_longer_stands(kept: Kept, make_recipe: MakeRecipe) -> None:
     bad = kept.accepted("How deep is it?", "Deep.")
     nodes = "select count(*) from node where source = %s and superseded_at is null"
