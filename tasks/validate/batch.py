@@ -132,7 +132,7 @@ def _checked_members(reads: list[Read]) -> list[Read]:
         found = check_members(
             [read.row for read in reads],
             [read.spoken for read in reads],
-            [bool(read.citations) for read in reads],
+            [frozenset(citation["cite"] for citation in read.citations) for read in reads],
         )
     except Exception as error:  # noqa: BLE001 - what could not be compared is no pass
         message = f"The answers could not be compared: {type(error).__name__}: {cut(str(error), 200)}."

@@ -23,6 +23,8 @@ LONG_SHARE = 1 / 3
 """A part from the middle that has so many characters and this share of the question; from its beginning, letters
 alone are enough: that is an echo which was cut off."""
 
+LEAD_WORDS = 12
+_LEAD_COLON = re.compile(r"(?P<lead>[^:：]{1,120})[:：](?P<rest>.+)", re.DOTALL)
 _FENCE = re.compile(r"</?data [0-9a-f]{8,64}>")
 # Scripts without spaces have no words to compare by: there each letter is one.
 _WORD = re.compile("[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff]|[^\\W\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff]+")
@@ -44,7 +46,7 @@ claro aquí está su tu la usted preguntó por supuesto
 _LETTERS = frozenset("问题回答案任务質問答え")
 _TAIL_WORDS = frozenset(_WORD.findall(_LABELS)) | _LETTERS
 """What may stand after the question and still says nothing: a label that nothing follows. "Sure" may be the answer."""
-_FRAME = _TAIL_WORDS | frozenset(_WORD.findall(_LEAD)) | frozenset("当然好的")
+_FRAME = _TAIL_WORDS | frozenset(_WORD.findall(_LEAD)) | frozenset("当然好的你您是这个以下请求")
 
 
 def check_echo(text: str, question: str) -> Failure | None:
@@ -55,7 +57,8 @@ def check_echo(text: str, question: str) -> Failure | None:
     asked = _words(question)
     title = question.lstrip().partition("\n")[0]
     wholes = [asked, _words(title), _words(_SENTENCE_END.split(title)[0])]
-    if not any(_is_echo(said, whole) for whole in wholes if whole):
+    announced = _words(_announced(text))
+    if not any(_is_echo(said, whole) or _is_part(announced, whole) for whole in wholes if whole):
         return None
     return Failure(
         "transport",
@@ -66,8 +69,23 @@ def check_echo(text: str, question: str) -> Failure | None:
 
 
 def _words(text: str) -> list[str]:
-    plain = _FENCE.sub(" ", visible(unicodedata.normalize("NFKC", text)).casefold())
-    return _WORD.findall(plain.replace("_", " "))
+    """Small letters without accents: a question in capitals, in full width or typed without dots is the same one."""
+    plain = visible(text)
+    if not plain.isascii():
+        apart = unicodedata.normalize("NFKD", plain)
+        plain = "".join(letter for letter in apart if not unicodedata.combining(letter)).replace("ı", "i")
+    return _WORD.findall(_FENCE.sub(" ", plain.casefold()).replace("_", " "))
+
+
+def _announced(text: str) -> str:
+    """What follows a short lead with a colon, in whatever language: "Here is your question: ..."; else nothing.
+
+    A lead with a digit in it may be the answer.
+    """
+    found = _LEAD_COLON.match(visible(text))
+    if found is None or len(found["lead"].split()) > LEAD_WORDS or any(map(str.isdigit, found["lead"])):
+        return ""
+    return found["rest"]
 
 
 def _is_echo(said: list[str], asked: list[str]) -> bool:

@@ -16,7 +16,7 @@ from models.recipe import Evidence
 from models.verdict import AnswerRow, Failure
 from tasks.foreign import excerpt, one_line, visible
 from tasks.validate.code import code_problem, fenced_blocks
-from tasks.validate.grounding import comparable, stands_in
+from tasks.validate.grounding import comparable, stands_in, weight
 from tasks.validate.patches import patch_problems
 
 LAYER = "grounding"
@@ -185,7 +185,7 @@ def _quotes(text: str, given: Given) -> list[str]:
     return [
         f"The quotation {excerpt(part)} stands in nothing that it was given."
         for part in quoted
-        if len(part) >= SHORTEST_QUOTATION and not _is_given(part, given)
+        if weight(part) >= SHORTEST_QUOTATION and not _is_given(part, given)
     ]
 
 

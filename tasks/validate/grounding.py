@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,8 @@ MIN_QUOTE = 8
 """Characters. A shorter quote stands nearly everywhere and proves nothing, unless it is a whole line."""
 
 MAX_FAILURES = 5
+
+_DENSE = re.compile("[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 
 # Models type plain quotation marks and dashes where the source has typographic ones; that changes no word.
 _TYPOGRAPHY = str.maketrans({**dict.fromkeys("‘’‚‛′", "'"), **dict.fromkeys("“”„‟«»″", '"'),
@@ -84,7 +87,9 @@ def _quote_problem(quote: str, passage: Passage) -> str | None:
     wanted = comparable(quote)
     if not wanted:
         return f"It cites {passage.cite} without a quote."
-    if len(wanted) < MIN_QUOTE and not any(comparable(line) == wanted for line in passage.text.split("\n")):
+    if weight(wanted) < MIN_QUOTE and not any(
+        comparable(line) == wanted for line in passage.text.split("\n")
+    ):
         return (
             f"The quote {excerpt(quote)} from {passage.cite} is too short to prove anything "
             f"(at least {MIN_QUOTE} characters, or a whole line)."
@@ -92,6 +97,11 @@ def _quote_problem(quote: str, passage: Passage) -> str | None:
     if not stands_in(wanted, comparable(passage.text)):
         return f"The quote {excerpt(quote)} does not stand in {passage.cite}."
     return None
+
+
+def weight(text: str) -> int:
+    """Its length, where a letter of a script whose letters are words or syllables counts as three."""
+    return len(text) + 2 * len(_DENSE.findall(text))
 
 
 def comparable(text: str) -> str:

@@ -37,30 +37,42 @@ _SCRIPTS = {
 _LETTERS = {name: re.compile(f"[{letters}]") for name, letters in _SCRIPTS.items()}
 _SYLLABIC = frozenset({"kana", "hangul", "han", "thai"})
 
-# No word here is one of a programming language's: code has none of them, or not three.
+# No word here is one of a programming language's, and a letter that one language alone has counts as a word.
 _SMALL = {
     "en": "the of that this are was were which it its has have been will would can their there than they by on at to "
-    "what how does should",
+    "what how who why when where does did should be must before them every two once",
     "de": "der die das und ist nicht ein eine einen dem den des mit auf für von zu sind wird werden wurde auch sich "
-    "nach bei welche welcher wie kann soll dass im zum zur",
+    "nach bei welche welcher wie kann soll dass im zum zur wer warum wann er sie danach weil ß",
     "fr": "le la les des et est une dans du que qui pour sur avec sont pas au aux par ce cette quel quelle comment "
-    "être il elle ne plus où",
-    "es": "el la los las del y que en es un una por con para se está su al son como más qué cuál cómo hay debe lo",
-    "pt": "o os as da do das dos e que em é um uma por com para não se está sua ao são mais qual como no na há deve",
-    "it": "il lo la gli dei della delle di e che è un una per con non si sono nel nella come quale più sul deve al",
-    "nl": "het een van en is dat niet op te zijn met voor aan er worden wordt welke hoe naar bij ook deze moet de",
-    "pl": "jest nie się na do w z że są przez dla jak który która które oraz od po jaki należy być to i",
-    "tr": "bir ve bu için ile olarak da de olan hangi nasıl daha gibi kadar ne değil var sonra",
+    "être il elle ne plus où pourquoi a été en son sa ses parce avant ç œ ê",
+    "es": "el la los las del y que en es un una por con para se está su al son como más qué cuál cómo hay debe lo "
+    "cuántos cuántas quién porque ñ ¿ ¡",
+    "pt": "o os as da do das dos e que em é um uma por com para não se está sua ao são mais qual como no na há deve "
+    "quem porque ã õ",
+    "it": "il lo la gli dei della delle di e che è un una per con non si sono nel nella come quale più sul deve al "
+    "chi perché quanto",
+    "nl": "het een van en is dat niet op te zijn met voor aan er worden wordt welke hoe naar bij ook deze moet de wie",
+    "pl": "jest nie się na do w z że są przez dla jak który która które oraz od po jaki należy być to i kto ile bo "
+    "przed dlaczego gdy był ł ę ą ż ź ś ń",
+    "tr": "bir ve bu için ile olarak da de olan hangi nasıl daha gibi kadar ne değil var sonra neden kim "
+    "kaç mi mı ğ ı ş",
     "ru": "и в на не что это для по из с как он она но от к за при или уже был была есть его их который которая "
-    "какой какая если после",
-    "uk": "і в на не що це для по з як він вона але від до та або є його їх який яка якщо після чи у",
+    "какой какая если после ы э ъ",
+    "uk": "і в на не що це для по з як він вона але від до та або є його їх який яка якщо після чи у ї ґ",
     "bg": "и в на не че това за по от с как той тя но до се са е или който която ще да след към",
 }
+_WEAK = {"en": frozenset(["a", "an", "is", "in", "and", "or", "not", "for", "with", "as", "if", "from"])}
+"""Small words that code has, too: they count where there are two others; in a question, which is no code, always."""
 _OF_SCRIPT = {
     code: "cyrillic" if any("\u0400" <= letter <= "\u052f" for letter in words) else "latin"
     for code, words in _SMALL.items()
 }
 _WORDS = {code: frozenset(words.split()) for code, words in _SMALL.items()}
+_LETTERS_OF = {
+    code: [word for word in words if len(word) == 1 and not word.isascii()]
+    for code, words in _WORDS.items()
+    if _OF_SCRIPT[code] == "latin"
+}
 _WORD = re.compile(r"[^\W\d_]+")
 
 _NOT_OWN = re.compile(
@@ -83,58 +95,77 @@ _ABOUT_LANGUAGE = re.compile(
 def check_language(text: str, question: str, passages: Sequence[Passage] = ()) -> Failure | None:
     """Is the answer certainly in another language than its item?"""
     asked = _asked(question)
-    if asked is None:
+    if not asked:
         return None
     own = _own_text(text, passages)
     said = language_of(own)
-    if said is None or said == asked or _akin(said, asked):
+    if said is None or any(said == code or _akin(said, code) for code in asked):
         return None
-    if asked in _WORDS and _small_words(own)[asked] >= 3:
-        return None  # it has both
+    scores = _small_words(own)
+    for code in asked & scores.keys():
+        if scores[code] >= 3 or (said in scores and scores[said] < scores[code] + 2):
+            return None  # it has both
     return Failure(
         "transport",
         "language",
         ErrorType.RULE,
-        f"The answer is in another language ({said}) than the item ({asked}): {excerpt(text)}.",
+        f"The answer is in another language ({said}) than the item ({', '.join(sorted(asked))}): {excerpt(text)}.",
     )
 
 
 @lru_cache(maxsize=1024)
-def _asked(question: str) -> str | None:
-    """The item's language, where it is certain and the item asks for no other one."""
+def _asked(question: str) -> frozenset[str]:
+    """The languages that the item may be in, where that is certain; none where it asks for some other one."""
     if _ABOUT_LANGUAGE.search(question):
-        return None
+        return frozenset()
+    text = _NOT_OWN.sub(" ", visible(question))
     # Of an item a few words are enough to be sure of the script, and two small words of the language.
-    return language_of(_NOT_OWN.sub(" ", visible(question)), fewest=6, small=2, share=0.6)
+    script = _script_of(text, fewest=6, share=0.6)
+    if script is None:
+        return frozenset()
+    if script not in _OF_SCRIPT.values():
+        return frozenset({script})
+    scores = {code: score for code, score in _small_words(text, True).items() if _OF_SCRIPT[code] == script}
+    best = max(scores.values())
+    if best > 1:
+        return frozenset(code for code, score in scores.items() if score >= best - (best > 2))
+    return frozenset({script}) if script != "latin" else frozenset()
 
 
-def language_of(
-    text: str, *, fewest: int = FEWEST_LETTERS, small: int = 3, share: float = SHARE
-) -> str | None:
+def language_of(text: str) -> str | None:
     """A code of `_SMALL`, or the name of a script where that tells it; None where it is not certain."""
-    names = ("latin",) if text.isascii() else tuple(_LETTERS)
-    counts = dict.fromkeys(_LETTERS, 0) | {name: len(_LETTERS[name].findall(text)) for name in names}
-    if counts["kana"] >= 3:
-        counts["kana"] += counts.pop("han")
-    script = max(counts, key=counts.__getitem__)
-    total = sum(counts.values())
-    need = min(fewest, FEWEST_SYLLABLES) if script in _SYLLABIC else fewest
-    if counts[script] < need or counts[script] < share * total:
-        return None
+    script = _script_of(text, FEWEST_LETTERS, SHARE)
     if script not in _OF_SCRIPT.values():
         return script
     scores = {code: score for code, score in _small_words(text).items() if _OF_SCRIPT[code] == script}
     best, second = sorted(scores, key=scores.__getitem__, reverse=True)[:2]
-    if scores[best] >= small and scores[best] > scores[second]:
+    if scores[best] > max(2, scores[second]):
         return best
     # Cyrillic without a clear language is still no English.
     return script if script != "latin" else None
 
 
-def _small_words(text: str) -> dict[str, int]:
-    """How many different small words of each language it has."""
-    words = frozenset(_WORD.findall(text.casefold()))
-    return {code: len(words & small) for code, small in _WORDS.items()}
+def _script_of(text: str, fewest: int, share: float) -> str | None:
+    names = ("latin",) if text.isascii() else tuple(_LETTERS)
+    counts = dict.fromkeys(_LETTERS, 0) | {name: len(_LETTERS[name].findall(text)) for name in names}
+    if counts["kana"] >= 3:
+        counts["kana"] += counts.pop("han")
+    script = max(counts, key=counts.__getitem__)
+    need = min(fewest, FEWEST_SYLLABLES) if script in _SYLLABIC else fewest
+    return script if counts[script] >= max(need, share * sum(counts.values())) else None
+
+
+def _small_words(text: str, weak: bool = False) -> dict[str, int]:
+    """How many different small words (and letters) of each language it has; the weak ones beside two others."""
+    folded = text.casefold()
+    words = frozenset(_WORD.findall(folded))
+    found = {}
+    for code, small in _WORDS.items():
+        count = len(words & small) + sum(letter in folded for letter in _LETTERS_OF.get(code, ()))
+        if weak or count > 1:
+            count += len(words & _WEAK.get(code, frozenset()))
+        found[code] = count
+    return found
 
 
 def _akin(said: str, asked: str) -> bool:
