@@ -12,6 +12,8 @@ from tasks.foreign import excerpt
 _HUNK = re.compile(r"@@ -(\d+)(?:,(\d+))? \+(\d+)(?:,(\d+))? @@.*")
 _CITE = re.compile(r"(.+?):(\d+)(?:-\d+)?\Z")
 NOWHERE = "/dev/null"
+MOST_HUNKS = 200
+"""Each may cost a pass over a whole file; a patch with more is for a person."""
 
 
 @dataclass(slots=True)
@@ -34,6 +36,8 @@ def patch_problems(text: str, row: AnswerRow) -> list[str]:
     patches, problem = _parse(text)
     if problem:
         return [problem]
+    if (hunks := sum(len(patch.hunks) for patch in patches)) > MOST_HUNKS:
+        return [f"The patch has {hunks} hunks; at most {MOST_HUNKS} are tried."]
     pieces = _pieces(row)
     problems = []
     for patch in patches:
