@@ -9,7 +9,7 @@ import sys
 from bench.docs import refresh
 from bench.harness import keep, show
 
-NAMES = ("cli", "demo", "reading", "lint", "graph", "lists", "throughput")
+NAMES = ("cli", "demo", "reading", "lint", "graph", "lists", "throughput", "validators")
 
 
 def main() -> int:
