@@ -33,7 +33,8 @@ select v.id, i.id, i.board_id, b.source, s.line, s.title, s.body, coalesce(v.pro
   join board b on b.id = i.board_id
   join lateral (select * from attempt l where l.item_id = i.id order by l.number desc limit 1) a on true
  where v.decided_at is null and v.kind = 'item' and i.status = 3 and i.recipe = %(recipe)s::text
-   and v.error_type = any(%(types)b::text[]) and a.answer is not null and a.outcome = 'deferred'
+   and v.error_type = any(%(types)b::text[]) and a.answer is not null
+   and (a.outcome = 'deferred' or v.details ? 'rerun')
    and (%(boards)b::bigint[] is null or i.board_id = any(%(boards)b::bigint[]))
    and v.id > %(after)s::bigint
  order by v.id limit %(limit)s::bigint

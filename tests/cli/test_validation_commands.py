@@ -150,7 +150,9 @@ def test_the_recipe_of_the_documents_works_as_they_say(penstock: Any) -> None:
     said = re.search(r"^\$ penstock validation examples risk\n(.+)$", page, re.MULTILINE)
     assert said is not None
     board = re.search(r"work/plan.md <<'END'\n(.*?)END\n", page, re.DOTALL)
+    log = re.search(r"printf '(.*?)' > work/log.md", page)
     assert board is not None
+    assert log is not None
     path = penstock.home / "recipes" / "risk.md"
     path.parent.mkdir(exist_ok=True)
     try:
@@ -158,12 +160,26 @@ def test_the_recipe_of_the_documents_works_as_they_say(penstock: Any) -> None:
         judged = penstock("validation", "examples", "risk")
         assert (judged.code, judged.out) == (0, said[1] + "\n")
         penstock.write("work/plan.md", board[1])
+        penstock.write("work/log.md", log[1].replace("\\n", "\n"))
         planned = penstock("run", "work", "--dry-run")
         assert re.search(r"^risk\b.* 2 ", planned.out, re.MULTILINE), planned.out
+        assert penstock("run", "work").code == 0
+        assert "Passed every check." in penstock("validation", "explain", "work/plan.md:3").out
+
+        assert text.count("min_value: 5") == 1
         path.write_text(text.replace("min_value: 5", "min_value: 15"), encoding="utf-8")
         otherwise = penstock("validation", "examples", "risk")
         assert otherwise.code == 1
         assert "risk: 3 examples, 2 judged otherwise than they say" in otherwise.out
+        shown = penstock("validation", "rerun", "work", "--recipe", "risk")
+        assert (shown.code, "2 would not pass today" in shown.out) == (3, True)
+        applied = penstock("validation", "rerun", "work", "--recipe", "risk", "--apply")
+        assert "2 results no longer stand" in applied.out
+        path.write_text(text, encoding="utf-8")
+        back = penstock("validation", "rerun", "work", "--recipe", "risk")
+        assert back.code == 0
+        [numbers] = re.findall(r"penstock review accept (.+)", back.out)
+        assert penstock("review", "accept", *numbers.split()).code == 0
     finally:
         path.unlink()
 

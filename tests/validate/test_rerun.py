@@ -247,6 +247,15 @@ def test_a_judge_is_not_asked(kept: Kept, make_recipe: MakeRecipe) -> None:
     assert (found.checked, found.failing, found.unchecked) == (1, [], [])
 
 
+def test_what_a_rerun_undid_is_named_when_the_recipe_is_as_before(
+    kept: Kept, make_recipe: MakeRecipe
+) -> None:
+    bad = kept.accepted("How deep is it?", "Deep.")
+    apply(kept, again(kept, {"mine": make_recipe(LONG)}))
+    assert again(kept, {"mine": make_recipe(LONG)}).passing == []
+    assert [each.item_id for each in again(kept, {"mine": make_recipe()}).passing] == [bad]
+
+
 def test_pages_of_answers_miss_none(
     kept: Kept, make_recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
