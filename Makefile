@@ -32,7 +32,7 @@ lint: $(READY)   ## static checks: ruff, mypy --strict, import contracts
 	@echo "==> mypy --strict"; $(BIN)/mypy
 	@echo "==> import contracts"; $(BIN)/lint-imports
 
-bench: $(READY)  ## print the figures; NAME=x runs one, QUICK=1 in under a minute
+bench: $(READY)  ## print the figures; NAME=x runs one, QUICK=1 in about a minute
 	@$(BIN)/python -m bench $(if $(NAME),--name $(NAME)) $(if $(QUICK),--quick)
 
 lock:            ## resolve the pins anew (needs uv on the PATH)

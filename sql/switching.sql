@@ -144,3 +144,7 @@ delete from residency where token = %(token)s::bigint and state in ('wanted', 'l
 
 -- name: live_endpoints
 select resource from lease where resource = any(%(resources)b::text[]) and expires_at > now()
+
+-- name: usual_times
+-- Of all models of an endpoint that were ever loaded.
+select model, load_seconds from model_state where resource = %(resource)s and load_seconds is not null

@@ -116,7 +116,12 @@ async def drain_any(
         recipes=recipes,
         allowed=allowed,
         settings=settings,
-        scope=Scope(kind, tuple(allowed), None if boards is None else tuple(boards)),
+        scope=Scope(
+            kind,
+            tuple(allowed),
+            None if boards is None else tuple(boards),
+            {name: recipe.header.model for name, recipe in allowed.items() if recipe.header.model},
+        ),
         trace_id=trace_id,
         run_batch=run_batch,
         on_wait=on_wait,

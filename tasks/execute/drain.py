@@ -130,6 +130,7 @@ class Drain:
         run_batch = run_batch or self.run_batch
         running: dict[asyncio.Task[Tally], Batch] = {}
         await self.pressure.start()
+        self._order.load_seconds = self.pressure.switch.load_seconds
         watch = asyncio.create_task(self._watch(), name=f"watch {self.lease.resource}")
         try:
             while True:
@@ -275,6 +276,7 @@ class Drain:
                 self._interactive_at = clock()
             if only_interactive:
                 there = [group for group in there if group.urgency < URGENT]
+            self._order.answering = self.pressure.gate.model
             wanted = self._wish(self._order.choose(there, clock()), size)
             return wanted
 
@@ -297,7 +299,7 @@ class Drain:
         if choice is None:
             return None
         size = size or (self.kept if self.kept and choice.group.urgency < URGENT else self.size)
-        if self.pressure.wants_trial(choice.group.model or self.model):
+        if self.pressure.wants_trial(choice.group.asks or self.model):
             size = 1
         return Wish(
             choice.group,

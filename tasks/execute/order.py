@@ -36,9 +36,15 @@ class Group(NamedTuple):
 
     backend: str  # "": any
     recipe: str
-    model: str  # "": the endpoint's
+    model: str  # that the items name; "": none
     urgency: int  # of its most urgent item
     waited: float  # seconds, of its oldest item
+    of_recipe: str = ""  # the model that its recipe names, for items that name none
+
+    @property
+    def asks(self) -> str:
+        """The model that is asked; "": the endpoint's."""
+        return self.model or self.of_recipe
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -49,7 +55,6 @@ class Group(NamedTuple):
 class Choice:
     group: Group
     aged: bool  # half of the batch are the group's oldest items
-    because: str
 
 
 @dataclass(slots=True)
@@ -63,9 +68,12 @@ class Order:
     batch_seconds: float = 0.0  # of a whole batch, smoothed
     load_seconds: Mapping[str, float] = field(default_factory=dict)  # by model, as learned
     loaded: frozenset[str] = frozenset()
+    answering: str | None = (
+        None  # the model that answers now: what was claimed last may have to be loaded yet
+    )
 
     def model(self, group: Group) -> str:
-        return group.model or self.default_model
+        return group.asks or self.default_model
 
     def patience(self, group: Group) -> float:
         """Seconds after which a group goes first."""
@@ -75,11 +83,10 @@ class Order:
         """The group to take next, of those that may be taken. `now` is on the clock of `took`."""
         if not groups:
             return None
-        if (late := self._late(groups, now)) is not None:
-            return Choice(late, late.waited >= self.patience(late), "it has waited longest")
         best = min(group.urgency for group in groups)
-        group = min((g for g in groups if g.urgency == best), key=self._rank)
-        return Choice(group, group.waited >= self.patience(group), "")
+        next_one = min((group for group in groups if group.urgency == best), key=self._rank)
+        chosen = self._late(groups, next_one, now) or next_one
+        return Choice(chosen, chosen.waited >= self.patience(chosen))
 
     def took(self, group: Group, now: float) -> None:
         """A batch of this group was claimed."""
@@ -102,13 +109,23 @@ class Order:
     def _load(self, group: Group) -> float:
         model = self.model(group)
         current = self.last is not None and self.model(self.last) == model
-        return 0.0 if current else self.load_seconds.get(model, 0.0)
+        return 0.0 if current else self._usual(model)
 
-    def _late(self, groups: Sequence[Group], now: float) -> Group | None:
-        """The longest waiting group, if it, or one after it when it has had its turn, would wait too long else."""
+    def _usual(self, model: str) -> float:
+        """What its load takes; of one that was never seen here, what the longest one here does."""
+        known = self.load_seconds
+        return known[model] if model in known else max(known.values(), default=0.0)
+
+    def _late(self, groups: Sequence[Group], next_one: Group, now: float) -> Group | None:
+        """The longest waiting group, if it, or one after it when it has had its turn, would wait too long else.
+
+        Else: what was claimed last and what would come next have their models loaded first, and the next one its batch.
+        """
         others = [g for g in groups if self.last is None or g.key != self.last.key]
         others.sort(key=lambda group: -self._waited(group, now))
-        before = 0.0
+        before = self.batch_seconds + self._load(next_one)
+        if self.last is not None and self.model(self.last) != self.answering:
+            before += self._usual(self.model(self.last))
         for group in others:
             if self._waited(group, now) + before >= self.patience(group):
                 return others[0]

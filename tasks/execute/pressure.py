@@ -118,6 +118,11 @@ class Pressure:
         now = asyncio.get_running_loop().time()
         self.pace = await self.query(lambda connection: pace.load(connection, self.endpoint, now))
         self.pace.local &= self.settings.watch_host
+        usual = {"resource": self.endpoint.resource}
+        times = await self.query(
+            lambda connection: connection.execute(statement("switching.usual_times"), usual)
+        )
+        self.switch.load_seconds |= dict(await times.fetchall())
         await self.look()
         self._forgiven = set(self._blocked) if self.by_person else set()
         await self.switch.start()
@@ -164,7 +169,7 @@ class Pressure:
 
     def takes(self, group: Group) -> bool:
         """Whether a group may be claimed now."""
-        model = group.model or self.model
+        model = group.asks or self.model
         if self._paused.stops(group.recipe, model):
             return False
         blocked = self._blocked.get(model)
@@ -175,10 +180,10 @@ class Pressure:
         if not groups or any(self.takes(group) for group in groups):
             return ""
         for group in groups:
-            if blocked := self._blocked.get(group.model or self.model):
-                return self._broken(group.model or self.model, blocked.error, blocked.until_seconds)
+            if blocked := self._blocked.get(group.asks or self.model):
+                return self._broken(group.asks or self.model, blocked.error, blocked.until_seconds)
         first = groups[0]
-        return f"{first.recipe} on {first.model or self.model} is paused; `penstock pause` lists what is."
+        return f"{first.recipe} on {first.asks or self.model} is paused; `penstock pause` lists what is."
 
     @property
     def broken(self) -> bool:

@@ -7,8 +7,8 @@ transactions are serialised by a lock, since two batches of a drain overlap.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -30,6 +30,12 @@ class Scope:
     backend: str
     recipes: tuple[str, ...]
     boards: tuple[int, ...] | None = None  # None: all
+    models: Mapping[str, str] = field(default_factory=dict, hash=False)  # by recipe, of those that name one
+
+    def group(self, *row: Any) -> Group:
+        """A row of `execute.groups`, with the model of its recipe."""
+        group = Group(*row)
+        return group._replace(of_recipe=self.models.get(group.recipe, ""))
 
     def parameters(self) -> dict[str, Any]:
         return {
@@ -95,7 +101,7 @@ class Store:
         async with self._lock, self._connection.transaction():
             await self._connection.execute(statement("execute.by_index"))
             cursor = await self._connection.execute(statement("execute.groups"), parameters)
-            return [Group(*row) for row in await cursor.fetchall()]
+            return [scope.group(*row) for row in await cursor.fetchall()]
 
     async def claim(
         self,
@@ -117,7 +123,7 @@ class Store:
             full = [board for board, left in await self._room(boards) if not left] if limited else []
             look = scope.places() | {"without": [*without, *full]}
             cursor = await self._connection.execute(statement("execute.groups"), look)
-            wish = choose([Group(*row) for row in await cursor.fetchall()])
+            wish = choose([scope.group(*row) for row in await cursor.fetchall()])
             if wish is None:
                 return None
             room: dict[int, int] = {}
@@ -143,7 +149,7 @@ class Store:
             if not rows:
                 return None
             items = tuple(ClaimedItem(*row) for row in rows)
-            row = describe(items[0].recipe, items[0].model) | {"lease": self._token, "size": len(items)}
+            row = describe(items[0].recipe, wish.group.asks) | {"lease": self._token, "size": len(items)}
             await self._connection.execute(statement("execute.keep_recipe"), row)
             opened = await (await self._connection.execute(statement("execute.open_batch"), row)).fetchone()
             assert opened is not None
