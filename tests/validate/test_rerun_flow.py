@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,6 +12,8 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 from prefect.client.schemas.objects import State
 from prefect.client.schemas.sorting import ArtifactSort
+from prefect.events.worker import EventsWorker
+from prefect.logging.handlers import APILogWorker
 
 from deployments.server import Orchestrator
 from flows.validate import validate
@@ -54,9 +57,16 @@ async def run(**parameters: Any) -> tuple[dict[str, Any], dict[str, list[dict[st
     return said, {str(each.key): json.loads(str(each.data)) for each in found}
 
 
-def test_it_shows_what_would_change_and_changes_it_when_asked(
-    database_env: Database, prefect_server: Orchestrator
-) -> None:
+@pytest.fixture
+def drained(prefect_server: Orchestrator) -> Iterator[None]:
+    """When the test ends the server has what the runs logged, and the threads that sent it are gone."""
+    yield
+    APILogWorker.drain_all()
+    EventsWorker.drain_all()
+
+
+@pytest.mark.usefixtures("drained")
+def test_it_shows_what_would_change_and_changes_it_when_asked(database_env: Database) -> None:
     kept = Kept(database_env)
     folder = settings().home / "recipes"
     folder.mkdir(parents=True)
