@@ -23,7 +23,8 @@ from tasks.foreign import excerpt, one_line
 
 LAYER = "grounding"
 QUESTION = 2000
-ANSWER = 4000
+ANSWER = 2000
+CITED = 1000
 """Characters of each that are compared."""
 HALF, MOST, LITTLE = 0.5, 0.6, 0.2
 HALF_OF_PAIRS = 0.2
@@ -46,7 +47,11 @@ def check_members(
     if not 2 <= len(rows) <= COMMON:
         return {}
     alone, sizes = _alone(rows)
-    stems = [content_stems((text or "")[:ANSWER]) for text in texts]
+    # What it cites speaks of what it answers, too.
+    stems = [
+        content_stems(f"{(text or '')[:ANSWER]} {_cited(row, of)[:CITED]}")
+        for row, text, of in zip(rows, texts, cites, strict=True)
+    ]
     hits = [_hits(of, alone) for of in stems]
     given = [frozenset(passage.cite for passage in row.passages) for row in rows]
 
@@ -110,6 +115,10 @@ def _title(row: AnswerRow) -> str:
 
 def _is_spaceless(row: AnswerRow) -> bool:
     return _SPACELESS.search(_title(row)) is not None
+
+
+def _cited(row: AnswerRow, cites: frozenset[str]) -> str:
+    return " ".join(passage.text for passage in row.passages if passage.cite in cites)
 
 
 def _hits(stems: Sequence[str], alone: Mapping[str, int]) -> dict[int, set[str]]:

@@ -1,4 +1,4 @@
-"""Writes labelled.jsonl from facts.yaml, second.jsonl from facts_second.yaml: `python tests/answers/make.py`.
+"""Writes labelled.jsonl from facts.yaml, and so for the other lots: `python tests/answers/make.py`.
 
 No validator has a hand in it.
 
@@ -18,7 +18,11 @@ from typing import Any
 import yaml
 
 HERE = Path(__file__).parent
-FILES = {"labelled.jsonl": "facts.yaml", "second.jsonl": "facts_second.yaml"}
+FILES = {
+    "labelled.jsonl": "facts.yaml",
+    "second.jsonl": "facts_second.yaml",
+    "third.jsonl": "facts_third.yaml",
+}
 Fact = dict[str, Any]
 Row = dict[str, Any]
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from bench.validators import SETS, STRICT, judged, labelled
+from bench.validators import SETS, STRICT, UNSEEN, judged, labelled
 
 ANSWERS = Path(__file__).parents[1] / "answers"
 
 
-@pytest.mark.parametrize("name", SETS)
+@pytest.mark.parametrize("name", [*SETS, UNSEEN])
 def test_the_file_is_what_its_maker_makes(name: str) -> None:
     made = runpy.run_path(str(ANSWERS / "make.py"))
     assert (ANSWERS / name).read_text(encoding="utf-8") == made["text"](made["FILES"][name])
