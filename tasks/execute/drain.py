@@ -26,7 +26,7 @@ from tasks.execute.lease import Lease
 from tasks.execute.limits import Grant, Reservation
 from tasks.execute.order import URGENT, Choice, Group, Order
 from tasks.execute.parts import gather
-from tasks.execute.pressure import Pressure
+from tasks.execute.pressure import Pressure, WhyNot
 from tasks.execute.provider_batch import run_provider_batches
 from tasks.execute.provider_rows import Prepared
 from tasks.execute.reporting import Reporter
@@ -88,7 +88,7 @@ class Drain:
     )  # by item that a provider's batch is to have: what is reserved for it, and the estimate of its tokens
     _put_off: list[int] = field(default_factory=list)
     _vain: int = 0  # looks in a row that found nothing to claim
-    _why_not: str = ""  # nothing that is there may be claimed; why, for people
+    _why_not: WhyNot | None = None  # nothing that is there may be claimed
     _interactive_at: float | None = None  # when interactive items were last there
     _hurried_at: float | None = None
     _news: asyncio.Event = field(
@@ -261,8 +261,9 @@ class Drain:
         only_interactive = normal >= 2
         if only_interactive and (not self.kept or len(running) > normal or self._interactive_at is None):
             return None
-        self._why_not = self.pressure.hold_because
-        if self._why_not or self.pressure.rests > 0 or self._yields():
+        held = self.pressure.hold_because
+        self._why_not = WhyNot(held) if held else None
+        if held or self.pressure.rests > 0 or self._yields():
             return None
         clock = asyncio.get_running_loop().time
         wanted: Wish | None = None
@@ -343,11 +344,11 @@ class Drain:
         if self._yields():
             await self.pressure.hand_over()
             return True
-        if self._why_not:
-            if self.pressure.broken:
-                raise BackendUnavailable(self._why_not)
+        if self._why_not is not None:
+            if self._why_not.broken:
+                raise BackendUnavailable(self._why_not.words)
             if self.on_wait:
-                self.on_wait(self._why_not)
+                self.on_wait(self._why_not.words)
             return False
         left = await self.store.left(self.scope, self.pressure.without)
         if not left.anything:

@@ -19,7 +19,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 
@@ -48,6 +48,13 @@ LOOK_SECONDS = 1.0
 
 HOST_SECONDS = 5.0
 """Between two readings of this machine's memory and processors, where the server is on it."""
+
+
+class WhyNot(NamedTuple):
+    """Why nothing of what is there may be claimed."""
+
+    words: str  # for people
+    broken: bool = False  # its model is left alone after failures
 
 
 def _now() -> datetime:
@@ -175,19 +182,22 @@ class Pressure:
         blocked = self._blocked.get(model)
         return blocked is None or ((blocked.trial or model in self._forgiven) and self._trying is None)
 
-    def why_not(self, groups: Sequence[Group]) -> str:
-        """Why none of these may be claimed; "" where one may."""
+    def why_not(self, groups: Sequence[Group]) -> WhyNot | None:
+        """Why none of these may be claimed; None where one may."""
         if not groups or any(self.takes(group) for group in groups):
-            return ""
+            return None
         for group in groups:
-            if blocked := self._blocked.get(group.asks or self.model):
-                return self._broken(group.asks or self.model, blocked.error, blocked.until_seconds)
+            model = group.asks or self.model
+            if not self._paused.stops(group.recipe, model) and (blocked := self._blocked.get(model)):
+                return WhyNot(self._broken(model, blocked.error, blocked.until_seconds), broken=True)
         first = groups[0]
-        return f"{first.recipe} on {first.asks or self.model} is paused; `penstock pause` lists what is."
+        return WhyNot(
+            f"{first.recipe} on {first.asks or self.model} is paused; `penstock pause` lists what is."
+        )
 
     @property
     def broken(self) -> bool:
-        """Whether a model is left alone after failures."""
+        """Whether any model is left alone after failures."""
         return bool(self._blocked)
 
     async def hand_over(self) -> None:

@@ -61,7 +61,7 @@ class Claims:
 
     def boards(self, items: Sequence[int]) -> Counter[int]:
         rows = self.world.rows("select id, board_id from item")
-        of = dict(row for row in rows)
+        of: dict[int, int] = {row[0]: row[1] for row in rows}
         return Counter(of[item] for item in items)
 
 

@@ -257,8 +257,8 @@ async def test_whatever_comes_the_limits_hold(steps: list[Step], shared: bool) -
 
     for number, (step, value) in enumerate(steps):
         if step == "send":
-            task = go(number, "abc"[value % 3], value % 2, 1 + value // 4)
-            tasks[number] = asyncio.ensure_future(task)
+            request = go(number, "abc"[value % 3], value % 2, 1 + value // 4)
+            tasks[number] = asyncio.ensure_future(request)
         elif step == "answer" and inside:
             key = sorted(inside)[value % len(inside)]
             _, lane, weight = inside.pop(key)

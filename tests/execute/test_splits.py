@@ -473,7 +473,9 @@ async def test_kill_9_in_the_middle_of_a_synthesis_costs_that_one_call(
 ) -> None:
     pipeline = Pipeline(database_env, recipes)
     pipeline.ingest(STEPS)
-    with simulator.running(slots=4, script=["ok"] * 5 + ["hang"]) as server:  # the first is the proof that its model answers
+    with simulator.running(
+        slots=4, script=["ok"] * 5 + ["hang"]
+    ) as server:  # the first is the proof that its model answers
         arguments = [sys.executable, "-c", DRAIN, server.url, str(pipeline.boards[1])]
         process = await asyncio.create_subprocess_exec(*arguments)
         try:
