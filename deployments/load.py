@@ -16,6 +16,7 @@ from models.endpoint import Budget, Endpoint
 from models.pause import Pause, PauseKind
 from models.settings import Settings
 from sql.statements import statement
+from tasks.recipes import load_recipes
 
 
 @dataclass(frozen=True)
@@ -128,10 +129,17 @@ def read(connection: psycopg.Connection[Any], settings: Settings) -> Load:
         models=models,
         devices=_devices(settings, {name: (seats, used) for name, seats, used in rows("status.devices")}),
         accounts=_accounts(settings, rows("status.accounts", {"day": today})),
-        queues=[Queue(*row) for row in rows("status.queues")],
+        queues=[Queue(*row) for row in rows("status.queues", _models(settings))],
         pauses=[Pause(PauseKind(kind), *rest) for kind, *rest in rows("pause.listed")],
         seconds={(resource, model): seconds for resource, model, seconds in rows("status.answer_seconds")},
     )
+
+
+def _models(settings: Settings) -> dict[str, Any]:
+    named = {
+        name: recipe.header.model for name, recipe in load_recipes(settings).items() if recipe.header.model
+    }
+    return {"recipes": list(named), "models": list(named.values())}
 
 
 def _devices(settings: Settings, known: Mapping[str, tuple[int, float]]) -> list[DeviceView]:

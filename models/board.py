@@ -12,6 +12,9 @@ from typing import Any, NamedTuple
 
 from models.enums import Declared, Severity
 
+LONGEST_MODEL = 200
+"""Characters of a model's name. Longer ones are no names, and an index could not hold them."""
+
 
 @dataclass(slots=True)
 class Finding:
@@ -74,6 +77,20 @@ class ParsedItem:
     ordinal: int = 0
     parent_ordinal: int = 0
     mark: Mark | None = None
+
+    @property
+    def model(self) -> str | None:
+        """The model that it is to be done by, where it names one."""
+        if "model" not in self.labels:
+            return None
+        return " ".join(self.labels["model"].replace("\0", "").split())[:LONGEST_MODEL] or None
+
+    @property
+    def backend(self) -> str | None:
+        """The backend that it names, which may be none that there is."""
+        if "backend" not in self.labels:
+            return None
+        return self.labels["backend"].replace("\0", "").strip().lower() or None
 
     def as_json(self) -> dict[str, Any]:
         return {

@@ -199,6 +199,13 @@ _ALL = (
         "Remove it, or make it a task.",
     ),
     Rule(
+        "unknown_backend",
+        _WARNING,
+        "An item names a backend that is none",
+        "Its `backend` field is no kind of model server that Penstock has. Any backend may do it.",
+        "Correct the word, or take the field out; `penstock backends` lists those that there are.",
+    ),
+    Rule(
         "invalid_date",
         _WARNING,
         "A date is no day of the calendar",

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from models.board import LONGEST_MODEL
 from models.calls import Passage
 
 ROLLUP = "rollup"
@@ -61,7 +62,9 @@ class JudgeRule(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     model: str = Field(min_length=1, description="always this one, at temperature 0")
-    votes: int = Field(default=3, ge=1, le=9, description="how often it is asked; more than half must say pass")
+    votes: int = Field(
+        default=3, ge=1, le=9, description="how often it is asked; more than half must say pass"
+    )
     asks: str = Field(default="", description="what it is to look at, beside the item's own criteria")
 
 
@@ -72,7 +75,9 @@ class Example(BaseModel):
     answer: str | dict[str, Any]
     question: str = "?"
     passages: dict[str, str] = Field(default_factory=dict, description="text by cite")
-    fails: list[str] = Field(default_factory=list, description="names of the checks that fail; none: it passes")
+    fails: list[str] = Field(
+        default_factory=list, description="names of the checks that fail; none: it passes"
+    )
 
 
 class RecipeHeader(BaseModel):
@@ -92,7 +97,9 @@ class RecipeHeader(BaseModel):
         default_factory=list, description="what the answer's own text names must exist among what was given"
     )
     language: AnswerLanguage = AnswerLanguage.ITEM
-    acceptance: bool = Field(default=True, description="the item's own criteria are checked where they can be")
+    acceptance: bool = Field(
+        default=True, description="the item's own criteria are checked where they can be"
+    )
     judge: JudgeRule | None = None
     examples: list[Example] = Field(default_factory=list)
     review: ReviewPolicy = ReviewPolicy.ON_FAILURE
@@ -100,6 +107,12 @@ class RecipeHeader(BaseModel):
     splits: bool = Field(default=False, description="an accepted answer becomes child items (recipe `split`)")
     approve: bool = Field(default=False, description="a person approves a split before any part of it runs")
     backends: list[str] = Field(default_factory=list, description="allowed backends; empty: all")
+    model: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=LONGEST_MODEL,
+        description="which model is asked, where the item names none; none: the endpoint's",
+    )
     max_attempts: int | None = Field(default=None, ge=1)
     max_tokens: int = Field(default=1024, ge=16)
     temperature: float = Field(default=0.0, ge=0, le=2)

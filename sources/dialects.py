@@ -29,6 +29,7 @@ from sources import (
     taskpaper,
     todo_txt,
 )
+from sources.asked import take_asked
 from sources.document import Document, read_document
 from sources.outline import Outline, drop_lost
 from sources.plugged import plugged
@@ -113,6 +114,7 @@ def parse(
         outline = chosen.parse(document)
         if "???" in decoded.text or "\ufffd\ufffd" in decoded.text:
             drop_lost(outline)
+        take_asked(outline)
         board.items = outline.items
         board.findings += outline.findings
         board.not_items = sorted(set(outline.not_items))

@@ -200,6 +200,8 @@ class _Reader:
             ("OWNER", "owner"),
             ("ASSIGNEE", "owner"),
             ("CREATED", "created"),
+            ("MODEL", "model"),
+            ("BACKEND", "backend"),
         ):
             if properties.get(name):
                 item.labels.setdefault(label, properties[name])

@@ -50,7 +50,7 @@ _TEXTS = (
 _LABELS = {
     "complexity": "complexity", "complexityScore": "complexity", "assignee": "owner", "owner": "owner",
     "dueDate": "due", "created": "created", "createdAt": "created", "updated": "updated", "updatedAt": "updated",
-    "completedAt": "completed",
+    "completedAt": "completed", "model": "model", "backend": "backend",
 }  # fmt: skip
 
 

@@ -368,13 +368,14 @@ with given as (
               else 0 end as status
     from given g join item i on i.board_id = %(board)s and i.key = g.key join item_source s on s.item_id = i.id
 ), kept as (
-  insert into item (id, board_id, parent_id, key, position, priority, status, lane, deadline, length)
+  insert into item (id, board_id, parent_id, key, position, priority, status, lane, deadline, length, model, backend)
          overriding system value
-  select g.id, %(board)s, %(item)s, g.key, %(position)s, %(priority)s, 0, p.lane, p.deadline, g.length
-    from given g cross join (select lane, deadline from item where id = %(item)s) p order by g.number
+  select g.id, %(board)s, %(item)s, g.key, %(position)s, %(priority)s, 0, p.lane, p.deadline, g.length, p.model, p.backend
+    from given g cross join (select lane, deadline, model, backend from item where id = %(item)s) p order by g.number
   on conflict (board_id, key) do update
      set parent_id = excluded.parent_id, position = excluded.position, priority = excluded.priority,
          lane = excluded.lane, deadline = excluded.deadline, length = excluded.length, hurried = false,
+         model = excluded.model, backend = excluded.backend,
          recipe = (select b.recipe from before b where b.key = excluded.key and b.status <> 0),
          attempts = 0, run_after = now(), ready = false, lease = null,
          status = coalesce((select b.status from before b where b.key = excluded.key), 0)

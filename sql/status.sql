@@ -41,11 +41,15 @@ select coalesce(s.device, r.device), coalesce(s.taken, 0), coalesce(r.memory, 0)
 -- name: queues
 -- Ready items by what may run them: those whose time has come, those whose time has not, those that are paused; and for
 -- how many seconds the oldest waits. Counted by group first, so that pauses are looked up for groups and not for items.
+-- `models`: of recipes that name one, for items that name none.
 with groups as materialized (
   select coalesce(backend, '') as backend, recipe, coalesce(model, '') as model, board_id,
          count(*) filter (where run_after <= now()) as due, count(*) filter (where run_after > now()) as later,
          min(run_after) as oldest
     from item where ready group by 1, 2, 3, 4
+), asked as (
+  select g.backend, g.recipe, coalesce(nullif(g.model, ''), h.model, '') as model, g.board_id, g.due, g.later, g.oldest
+    from groups g left join unnest(%(recipes)b::text[], %(models)b::text[]) as h(recipe, model) using (recipe)
 ), marked as (
   select g.*, exists (
            select from pause p
@@ -53,7 +57,7 @@ with groups as materialized (
               and (p.kind = 'board' and p.name = b.source
                    or p.kind = 'model' and p.name = g.model
                    or p.kind = 'recipe' and p.name in (g.recipe, g.recipe || ' ' || g.model))) as stopped
-    from groups g join board b on b.id = g.board_id
+    from asked g join board b on b.id = g.board_id
 )
 select backend, model, coalesce(sum(due) filter (where not stopped), 0)::bigint,
        coalesce(sum(later) filter (where not stopped), 0)::bigint,

@@ -305,6 +305,8 @@ def _add(connection: Connection, board_id: int, new: Sequence[Row], *, lane: int
                         lane,
                         row.length,
                         row.deadline,
+                        row.model,
+                        row.backend,
                     )
                 )
         with cursor.copy(statement("ingest.copy_sources")) as copy:
@@ -345,8 +347,17 @@ def _says_other(row: Row, item: Stored) -> bool:
 
 def _stands_elsewhere(row: Row, item: Stored) -> bool:
     parent = row.parent.item_id if row.parent else None
-    here = (parent, row.position, row.priority, row.length, row.deadline)
-    return here != (item.parent_id, item.position, item.priority, item.length, item.deadline)
+    here = (parent, row.position, row.priority, row.length, row.deadline, row.model, row.backend)
+    there = (
+        item.parent_id,
+        item.position,
+        item.priority,
+        item.length,
+        item.deadline,
+        item.model,
+        item.backend,
+    )
+    return here != there
 
 
 def _places(rows: Sequence[Row]) -> dict[str, list[Any]]:
@@ -357,6 +368,8 @@ def _places(rows: Sequence[Row]) -> dict[str, list[Any]]:
         "priorities": [row.priority for row in rows],
         "lengths": [row.length for row in rows],
         "deadlines": [row.deadline for row in rows],
+        "models": [row.model for row in rows],
+        "backends": [row.backend for row in rows],
     }
 
 

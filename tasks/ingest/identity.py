@@ -53,6 +53,8 @@ class Stored:
     needs: list[str]
     length: int
     deadline: datetime | None
+    model: str | None
+    backend: str | None
     name: str = ""
 
     def __post_init__(self) -> None:

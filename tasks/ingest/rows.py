@@ -11,6 +11,7 @@ from datetime import datetime
 
 from models.board import Finding, ParsedBoard, ParsedItem
 from models.enums import Declared, Severity
+from models.plugins import is_backend
 from models.words import quoted
 from tasks.ingest.deadlines import deadline
 
@@ -43,6 +44,8 @@ class Row:
     needs: list[str]
     origin: str = BOARD
     deadline: datetime | None = None
+    model: str | None = None  # the one that is named for it
+    backend: str | None = None
     length: int = 0  # as a power of two
     name: str = ""  # the title in one spelling, for comparing
     content_hash: str = ""
@@ -142,7 +145,16 @@ def _row(item: ParsedItem, depth: int, parent: Row | None, zone: str) -> Row:
         labels={_plain(name): _plain(value) for name, value in item.labels.items()},
         needs=[_plain(need) for need in dict.fromkeys(item.needs)],
         deadline=due or (parent.deadline if parent is not None else None),
+        model=item.model or (parent.model if parent is not None else None),
+        backend=_backend(item, parent),
     )
+
+
+def _backend(item: ParsedItem, parent: Row | None) -> str | None:
+    """The one that the item names, else its parent's. A word that is none was said in a finding: any may do it."""
+    if item.backend is None:
+        return parent.backend if parent is not None else None
+    return item.backend if is_backend(item.backend) else None
 
 
 def _plain(text: str) -> str:
