@@ -15,8 +15,8 @@ from models.words import quoted
 from sources.outline import Outline
 
 _FIELD = re.compile(
-    r"\s*(?:\[(?P<key>model|backend)::[ \t]*(?P<value>[^\[\]]{1,200})\]"
-    r"|\((?P<key_>model|backend)::[ \t]*(?P<value_>[^()]{1,200})\))",
+    r"\s*(?:\[(?P<key>model|backend)::[ \t]+(?P<value>[^\[\]]{1,200})\]"
+    r"|\((?P<key_>model|backend)::[ \t]+(?P<value_>[^()]{1,200})\))",
     re.IGNORECASE,
 )
 
