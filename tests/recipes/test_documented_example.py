@@ -10,6 +10,7 @@ import pytest
 
 from models.calls import ModelAnswer, Passage
 from models.errors import RecipeError
+from models.recipe import RecipeHeader
 from models.settings import Settings
 from models.verdict import AnswerRow
 from tasks.recipes import load_recipes
@@ -55,6 +56,28 @@ def test_the_error_is_the_one_that_is_shown(tmp_path: Path) -> None:
         load_recipes(Settings(home=tmp_path))
     said = str(caught.value).replace(f"{path.parent}/", "")
     assert f"    {said}\n" in DOCUMENT
+
+
+def test_every_key_of_the_front_matter_is_documented() -> None:
+    table = DOCUMENT.partition("### Front matter")[2].partition("###")[0]
+    keys = {
+        key
+        for row in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE)
+        for key in re.findall(r"`(\w+)`", row)
+    }
+    assert keys == set(RecipeHeader.model_fields)
+
+
+def test_it_can_name_a_model(tmp_path: Path) -> None:
+    path = example(tmp_path)
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace("kinds: [issue]\n", "kinds: [issue]\nmodel: qwen3:32b\n"), encoding="utf-8")
+    recipes = load_recipes(Settings(home=tmp_path))
+    assert recipes.for_kind("issue").header.model == "qwen3:32b"
+    assert recipes.for_kind("task").header.model is None
+    path.write_text(text.replace("kinds: [issue]\n", "kinds: [issue]\nmodel: ''\n"), encoding="utf-8")
+    with pytest.raises(RecipeError, match=r"issue\.md:5: `model`"):
+        load_recipes(Settings(home=tmp_path))
 
 
 def test_every_column_is_documented() -> None:
