@@ -84,7 +84,7 @@ class CommandSpec(_Strict):
 
 
 class Call(_Strict):
-    """One HTTP request of a `poll` endpoint. Text may have {prompt}, {system}, {model}, {id} ... (docs/protocols.md)."""
+    """One HTTP request of a `poll` endpoint. Text may have {prompt}, {system}, {model} ... (docs/protocols.md)."""
 
     method: Literal["GET", "POST", "PUT"] = "GET"
     url: str = Field(description="a path below the endpoint's URL, with its query")

@@ -153,7 +153,9 @@ class Settings(BaseSettings):
         default=5.0, gt=0, description="seconds between looks for ready items that no drain works on"
     )
     upkeep_interval: float = Field(
-        default=60.0, gt=0, description="seconds between looks for runs whose process died and slots nobody holds"
+        default=60.0,
+        gt=0,
+        description="seconds between looks for runs whose process died and slots nobody holds",
     )
 
     nightly_cron: str = "30 2 * * *"

@@ -13,7 +13,7 @@ import yaml
 from jinja2 import TemplateSyntaxError, meta
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from models.errors import RecipeError
 from models.plugins import backend_names, is_backend
@@ -79,8 +79,9 @@ def _header(text: str, path: str) -> RecipeHeader:
 
 
 def _known_keys(loc: tuple[int | str, ...]) -> list[str]:
-    part = {"checks": Check, "examples": Example, "judge": JudgeRule}.get(str(loc[0])) if loc[1:] else None
-    fields = (part or RecipeHeader).model_fields
+    parts: dict[str, type[BaseModel]] = {"checks": Check, "examples": Example, "judge": JudgeRule}
+    part = parts.get(str(loc[0]), RecipeHeader) if loc[1:] else RecipeHeader
+    fields = part.model_fields
     return [field.alias or name for name, field in fields.items()]
 
 
