@@ -105,7 +105,7 @@ class Track:
 
 
 def run(quick: bool) -> list[Figure]:
-    items, rounds, some_seconds = (120, 1, 6.0) if quick else (2000, 1, 45.0)
+    items, rounds, some_seconds = (120, 1, 6.0) if quick else (2000, 1, 30.0)
     work = _work(items)
     with place(), database(settings()) as db:
         prepare(db)
