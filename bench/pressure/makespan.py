@@ -55,7 +55,6 @@ class Contender:
 
 PENSTOCK = Contender("Penstock", "penstock", in_flight=SLOTS)
 PLAIN = Contender("asyncio + httpx, stores nothing", "plain")
-NARROW = Contender("the same with 4 in flight, as Penstock has", "plain", in_flight=SLOTS)
 QUEUES = (
     Contender("procrastinate", "on_procrastinate", True),
     Contender("pgqueuer", "on_pgqueuer", True),
@@ -116,8 +115,8 @@ def run(quick: bool) -> list[Figure]:
             ours = [track.run(PENSTOCK, _work(items))]
             quickly = track.run(PENSTOCK, _work(items, 9), answer_seconds=QUICK_ANSWER_SECONDS)
             figures: list[Figure] = []
-            for contender in (PLAIN, NARROW, *QUEUES):
-                as_given = contender is PLAIN or (contender is not NARROW and not quick)
+            for contender in (PLAIN, *QUEUES):
+                as_given = contender is PLAIN or not quick
                 figures += _peer(track, contender, work, some_seconds if as_given else None)
                 if len(ours) < rounds and contender in QUEUES:
                     ours.append(track.run(PENSTOCK, _work(items, len(ours))))

@@ -25,7 +25,8 @@ def work(items: int) -> Order:
 
 
 def test_the_bound_is_that_of_the_issue() -> None:
-    assert bound(2000) == pytest.approx(31.0)
+    assert bound(2000) == pytest.approx(106.0)
+    assert bound(2000, 0.05) == pytest.approx(31.0)
 
 
 def test_the_work_is_the_same_each_time_and_mixed() -> None:
