@@ -148,3 +148,16 @@ select resource from lease where resource = any(%(resources)b::text[]) and expir
 -- name: usual_times
 -- Of all models of an endpoint that were ever loaded.
 select model, load_seconds from model_state where resource = %(resource)s and load_seconds is not null
+
+-- name: inherit_lock
+-- The devices of what a killed drain had, in order: before `inherit`, in the transaction that takes its lease over.
+select pg_advisory_xact_lock(hashtextextended('penstock.device ' || device, 0))
+  from (select distinct device from residency where token = %(old)s::bigint order by device) d
+
+-- name: inherit
+-- What a killed drain had belongs to whoever took its lease over, in the same moment: nobody else lets it go while requests
+-- that were sent may still load it anew. What it was doing with it counts as loaded, until the server is asked.
+with waited as (
+  delete from residency where token = %(old)s::bigint and state = 'wanted'
+)
+update residency set token = %(new)s::bigint, state = 'loaded' where token = %(old)s::bigint and state <> 'wanted'

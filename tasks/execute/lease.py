@@ -120,7 +120,10 @@ async def _take(
         if row is None:
             return None
         if dead is not None and current is not None:
-            await seats.inherit(connection, current[0], row[0])
+            heir = {"old": current[0], "new": row[0]}
+            await seats.inherit(connection, **heir)
+            for name in ("switching.inherit_lock", "switching.inherit"):
+                await connection.execute(statement(name), heir)
     return int(row[0]), dead is not None
 
 

@@ -107,6 +107,9 @@ class Switch:
     async def start(self) -> None:
         """Ask the server what it has, and on a shared device those whose endpoint nobody drains."""
         await self._look()
+        if self._used and self.way is Way.TOLD:
+            # Once more, now that the rows are ours: while it was asked, another drain may have let its models go.
+            await self._look()
         if self._counts and self.way in (Way.TOLD, Way.ASKED):
             await self._survey()
 
