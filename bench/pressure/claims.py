@@ -178,6 +178,9 @@ def _fill(connection: psycopg.Connection[Any], size: int) -> None:
         "   join place p on p.nth = abs(hashint8(n) %% %(boards)s)",
         {"size": size, "boards": boards},
     )
+    # Or each row's reference is looked for by reading all items: the table was as good as empty when that was planned.
+    connection.execute("analyze item")
+    connection.execute("discard plans")
     connection.execute(
         "insert into item_source (item_id, kind, title, line, declared, content_hash)"
         " select id, 'task', 'Do number ' || id, position, 'todo', '' from item"
