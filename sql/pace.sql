@@ -15,8 +15,3 @@ on conflict (resource) do update
    set backend = excluded.backend, url = excluded.url, device = excluded.device, slots = excluded.slots,
        allowed = excluded.allowed, held_until = excluded.held_until, reason = excluded.reason, changed_at = now()
 returning resource
-
--- name: all
-select resource, backend, url, device, slots, allowed,
-       greatest(extract(epoch from held_until - now()), 0)::float8 as held_seconds, reason
-  from endpoint order by resource

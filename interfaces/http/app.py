@@ -3,6 +3,7 @@
     GET  /health            the process lives
     GET  /ready             database and Prefect answer, else 503 with words
     GET  /status            what runs and what waits                          bearer
+    GET  /metrics           the same and more, for Prometheus                 bearer
     POST /webhooks/board    {"board": path or name, "text": optional}         signed
     POST /webhooks/github   GitHub's events `issues` and `sub_issues`         signed by GitHub
     POST /boards            a board's content, raw with ?name= or a form      bearer

@@ -1,4 +1,4 @@
-"""How it is: /health, /ready, /status."""
+"""How it is: /health, /ready, /status, /metrics."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import asyncio
 
 import psycopg
 from fastapi import APIRouter, Response
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
+from deployments.metrics import Metrics
 from deployments.status import status
 from interfaces.http.door import Authorised, Door, TheDoor, json
 from models.errors import PenstockError
@@ -33,6 +35,18 @@ async def ready(door: TheDoor) -> Response:
 async def whole_status(door: TheDoor) -> Response:
     found = await asyncio.to_thread(status, door.settings, door.database)
     return json(found.as_json())
+
+
+@router.get("/metrics", dependencies=[Authorised])
+async def metrics(door: TheDoor) -> Response:
+    """In Prometheus' text format; its `authorization: {credentials_file: ...}` sends the token."""
+
+    def gather() -> bytes:
+        registry = CollectorRegistry(auto_describe=False)
+        registry.register(Metrics(door.settings, door.database))
+        return generate_latest(registry)
+
+    return Response(await asyncio.to_thread(gather), media_type=CONTENT_TYPE_LATEST)
 
 
 async def _database(door: Door) -> str:

@@ -44,12 +44,10 @@ __all__ = [
     "MEMORY_LIMIT",
     "Host",
     "Pace",
-    "State",
     "is_local",
     "load",
     "read_host",
     "save",
-    "states",
 ]
 
 HELD_SECONDS = 120.0
@@ -361,23 +359,3 @@ async def save(
         pace.changed = True
         raise
     return cursor.rowcount == 1
-
-
-@dataclass(frozen=True, slots=True)
-class State:
-    """What is stored of an endpoint's pace."""
-
-    resource: str
-    backend: str
-    url: str
-    device: str | None
-    slots: int
-    allowed: float
-    held_seconds: float
-    reason: str
-
-
-async def states(connection: psycopg.AsyncConnection[Any]) -> list[State]:
-    """The pace of every endpoint that was ever used, for the overview and for metrics."""
-    rows = await (await connection.execute(statement("pace.all"))).fetchall()
-    return [State(*row) for row in rows]

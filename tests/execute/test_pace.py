@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 
 import psutil
 import psycopg
@@ -15,8 +16,11 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from backends.simulator.clock import virtually
 from backends.simulator.engine import Broken, Call, Engine
 from backends.simulator.options import Options
+from deployments.load import Pace as Shown
+from deployments.load import read
 from models.endpoint import Endpoint
 from models.enums import ErrorType, TimeoutKind
+from models.settings import Settings
 from sql.connection import Database
 from tasks.execute.pace import (
     BARRED_SECONDS,
@@ -29,7 +33,6 @@ from tasks.execute.pace import (
     load,
     read_host,
     save,
-    states,
 )
 
 CALM, FULL, BUSY, UNKNOWN = Host(50.0, 0.5), Host(93.0, 0.5), Host(50.0, 2.5), Host(None, 0.5)
@@ -403,6 +406,11 @@ def leased(database: Database, resource: str) -> int:
     return int(row[0])
 
 
+def stored_paces(database: Database) -> Mapping[str, Shown]:
+    with database.connect() as connection:
+        return read(connection, Settings()).paces
+
+
 async def test_the_next_drain_goes_on_where_this_one_was(database: Database) -> None:
     endpoint = Endpoint(backend="ollama", url="http://127.0.0.1:11434/", slots=8)
     token = leased(database, endpoint.resource)
@@ -412,16 +420,16 @@ async def test_the_next_drain_goes_on_where_this_one_was(database: Database) -> 
         pace.failed(ErrorType.OUT_OF_MEMORY, sent_at=1000.0, now=1001.0)
         assert pace.changed
         assert not await save(connection, endpoint, pace, token=token + 1, now=1001.0), "not its endpoint"
-        assert await states(connection) == []
+        assert not stored_paces(database)
         assert await save(connection, endpoint, pace, token=token, now=1001.0)
         assert not pace.changed
         again = await load(connection, endpoint, 50.0)
         assert (again.allowed, again.slots, again.reason, again.changed) == (4, 8, pace.reason, False)
         assert 50 + HELD_SECONDS - 60 < again.held_until <= 50 + HELD_SECONDS
-        [state] = await states(connection)
-        assert (state.resource, state.slots, state.allowed) == (endpoint.resource, 8, 4.0)
-        assert 0 < state.held_seconds <= HELD_SECONDS
-        assert state.reason == "8 to 4: the server ran out of memory"
+        [(resource, shown)] = stored_paces(database).items()
+        assert (resource, shown.slots, shown.allowed) == (endpoint.resource, 8, 4.0)
+        assert shown.held_until is not None
+        assert shown.reason == "8 to 4: the server ran out of memory"
 
 
 async def test_what_could_not_be_saved_is_saved_next_time(database: Database) -> None:
