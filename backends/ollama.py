@@ -148,6 +148,17 @@ class OllamaBackend(Served):
         embeds = isinstance(can, list) and bool(can) and "completion" not in can
         return ModelInfo(model.name, model.digest, context, model.loaded, model.embedding or embeds)
 
+    async def identify(self, model: str, deadline: float) -> str | None:
+        """As models.calls.Identifies says."""
+        try:
+            tags = await self._http.get("/api/tags", deadline)
+        except ModelCallError:
+            return None
+        digests = {entry["name"]: _info(entry, None).digest for entry in _named(_object(tags))}
+        if model in digests:
+            return digests[model]
+        return next((digests[name] for name in digests if replies.same_model(model, name)), None)
+
     def _stranger(self, reply: Reply) -> Probe:
         if reply.status in (401, 403):
             return Probe.failed(self._http.failure(reply, ""))

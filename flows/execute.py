@@ -82,9 +82,8 @@ async def execute(
             )
             server = make(endpoint)
             stack.push_async_callback(server.close)
-            seats.append(
-                Seat(server, endpoint, model, stages(endpoint.context_tokens, recipes, config.split_parts))
-            )
+            neighbours = stages(endpoint.context_tokens, recipes, config.split_parts)
+            seats.append(Seat(server, endpoint, model, neighbours, probe))
         await _adopt(db, recipes)
         async with observed(", ".join(dict.fromkeys(seat.model for seat in seats))) as run_batch:
             tally = await drain_any(

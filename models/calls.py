@@ -166,6 +166,15 @@ class Loads(Protocol):
         ...
 
 
+@runtime_checkable
+class Identifies(Protocol):
+    """A backend whose server tells which model a name stands for now."""
+
+    async def identify(self, model: str, deadline: float) -> str | None:
+        """The digest of the model; None where it has none, or could not be asked. Never raises for that."""
+        ...
+
+
 class BatchStatus(StrEnum):
     """How a provider's batch is. All but the first are final."""
 

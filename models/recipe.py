@@ -42,6 +42,11 @@ class AnswerLanguage(StrEnum):
     ANY = "any"
 
 
+class CachePolicy(StrEnum):
+    EXACT = "exact"  # an accepted answer to the very same request is taken for one
+    OFF = "off"  # each item is asked for itself
+
+
 class ReviewPolicy(StrEnum):
     ON_FAILURE = "on_failure"
     ALWAYS = "always"  # a person decides even when every check passed; the answer is the proposal
@@ -116,6 +121,10 @@ class RecipeHeader(BaseModel):
     max_attempts: int | None = Field(default=None, ge=1)
     max_tokens: int = Field(default=1024, ge=16)
     temperature: float = Field(default=0.0, ge=0, le=2)
+    cache: CachePolicy | None = Field(
+        default=None,
+        description="whether accepted answers are used again for the very same request; none: at temperature 0",
+    )
     passages: int = Field(default=6, ge=0, le=50, description="how many passages of memory the prompt gets")
 
 
@@ -162,3 +171,6 @@ class Rendered:
     prompt: str
     prompt_hash: str  # sha256, hex, of the recipe and of what went into it; the same for the same question
     passages: tuple[Passage, ...]  # those that fitted into the context: the only ones an answer may cite
+    fence: str = (
+        ""  # the random key in the prompt: all that tells it from the same question's in another process
+    )

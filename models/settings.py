@@ -128,6 +128,13 @@ class Settings(BaseSettings):
         default=30, ge=0, le=3650, description="days in which the same work is not done twice; 0: it may be"
     )
 
+    cache_days: int = Field(
+        default=30,
+        ge=0,
+        le=3650,
+        description="days in which an accepted answer to the very same request is used again; 0: each is asked",
+    )
+
     max_source_bytes: int = Field(default=20 * 1024 * 1024, ge=1)
 
     host: str = "127.0.0.1"

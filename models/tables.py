@@ -497,7 +497,19 @@ class Attempt(SQLModel, table=True):
     checks: list[dict[str, Any]] | None = _json()
     trace_id: str | None = _text(nullable=True)
     simulated: bool = _flag()
+    cached: bool = _flag()
     finished_at: datetime = _when(now=True)
+
+
+class AnswerCache(SQLModel, table=True):
+    """Accepted answers by what was asked. Owned by tasks/execute/calls.py."""
+
+    __tablename__ = "answer_cache"
+    __table_args__ = (sa.Index("answer_cache_at", "at", postgresql_using="brin"),)
+    key: bytes = Field(sa_column=sa.Column(sa.LargeBinary, primary_key=True))
+    attempt_id: int = _number(sa.BigInteger)
+    finish_reason: str = _text()
+    at: datetime = _when(now=True)
 
 
 class ProviderBatch(SQLModel, table=True):

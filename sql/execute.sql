@@ -266,19 +266,22 @@ with moved as (
     %(models)b::text[], %(prompt_hashes)b::text[], %(prompt_tokens)b::int4[], %(completion_tokens)b::int4[],
     %(seconds)b::float4[], %(error_types)b::text[], %(errors)b::text[], %(answers)b::text[], %(checks)b::text[],
     %(texts)b::text[], %(data)b::text[], %(citations)b::text[], %(simulated)b::bool[], %(claims)b::int2[],
-    %(cached_tokens)b::int4[], %(costs)b::float8[]
+    %(cached_tokens)b::int4[], %(costs)b::float8[], %(reused)b::bool[], %(digests)b::text[]
   ) as r(item_id, outcome, charged, delay, next_recipe, model, prompt_hash, prompt_tokens, completion_tokens,
-         seconds, error_type, error, answer, checks, text, data, citations, simulated, claim, cached_tokens, cost)
+         seconds, error_type, error, answer, checks, text, data, citations, simulated, claim, cached_tokens, cost, reused,
+         digest)
   where item.id = r.item_id and item.lease = %(token)s and item.status = 2
     and item.tries = r.claim  -- not a later claim of the same drain, after the item changed on its board
     and exists (select 1 from lease where token = %(token)s and expires_at > now())
   returning item.tries, nextval('attempt_id_seq') as attempt_id, r.*
 ), tried as (
   insert into attempt (id, item_id, number, batch_id, model, prompt_hash, prompt_tokens, completion_tokens, seconds,
-                       outcome, error_type, error, answer, checks, trace_id, simulated, cached_tokens, cost)
+                       outcome, error_type, error, answer, checks, trace_id, simulated, cached_tokens, cost, cached,
+                       model_digest)
   overriding system value
   select attempt_id, item_id, tries, %(batch)s, model, prompt_hash, prompt_tokens, completion_tokens, seconds,
-         outcome, error_type, error, answer, checks::jsonb, %(trace_id)s, simulated, cached_tokens, cost
+         outcome, error_type, error, answer, checks::jsonb, %(trace_id)s, simulated, cached_tokens, cost,
+         reused, digest
     from moved
 ), accepted as (
   insert into result (item_id, attempt_id, text, data, citations, accepted_by, simulated)

@@ -110,7 +110,7 @@ def render(
         if excess <= 0 or not kept:
             break
         kept = _without_lowest(kept, excess)
-    return Rendered(system, prompt, _prompt_hash(recipe, view, kept, why), tuple(kept))
+    return Rendered(system, prompt, _prompt_hash(recipe, view, kept, why), tuple(kept), key)
 
 
 def _fence(secret: bytes, recipe: Recipe, view: ItemView, passages: Sequence[Passage], reason: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 import psycopg
 
-from models.calls import Backend
+from models.calls import Backend, Probe
 from models.errors import BackendUnavailable, LeaseLost, PenstockError
 from models.recipe import Recipe
 from models.settings import Endpoint, Settings
@@ -21,6 +21,7 @@ from sql.connection import Database
 from sql.statements import statement
 from tasks.execute.drain import Drain, Stages
 from tasks.execute.lease import endpoint_lease
+from tasks.execute.reuse import Flights
 from tasks.execute.store import Scope, Store
 from tasks.execute.work import Batch, ClaimedItem, Tally
 
@@ -50,6 +51,7 @@ class Seat:
     endpoint: Endpoint
     model: str
     stages: Stages
+    probe: Probe | None = None  # what the server said of itself when it was chosen
 
 
 async def drain(
@@ -156,6 +158,7 @@ class _Work:
     by_person: bool
     total: Tally = field(default_factory=Tally)
     errors: list[PenstockError] = field(default_factory=list)
+    flights: Flights = field(default_factory=Flights)
     _said: set[str] = field(default_factory=set)
 
     async def sit(self, seat: Seat) -> None:
@@ -228,6 +231,8 @@ class _Work:
                 deadline=self.deadline,
                 by_person=self.by_person,
                 on_wait=self._say,
+                probe=seat.probe,
+                flights=self.flights,
             )
             try:
                 await work.run(_bound(self.run_batch, work))

@@ -14,14 +14,15 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from models.calls import Backend, Batches, HasBatches, ModelAnswer, Passage
+from models.calls import Backend, Batches, HasBatches, ModelAnswer, Passage, Probe
 from models.enums import ErrorType
 from models.errors import BackendUnavailable
 from models.recipe import ROLLUP, Recipe, Rendered
 from models.settings import Endpoint, Settings
 from models.verdict import AnswerRow, BatchVerdict, Failure
-from tasks.execute.asking import Asked, Asker, Render, Reply, as_request
+from tasks.execute.asking import Asked, Asker, Render, as_request
 from tasks.execute.budget import cost
+from tasks.execute.calls import Calls
 from tasks.execute.lease import Lease
 from tasks.execute.limits import Grant, Reservation
 from tasks.execute.order import URGENT, Choice, Group, Order
@@ -30,8 +31,9 @@ from tasks.execute.pressure import Pressure, WhyNot
 from tasks.execute.provider_batch import run_provider_batches
 from tasks.execute.provider_rows import Prepared
 from tasks.execute.reporting import Reporter
+from tasks.execute.reuse import Flights, Plan, Reply, Reuse
 from tasks.execute.store import OnSplit, Scope, Store, Wish
-from tasks.execute.work import Batch, ClaimedItem, Tally
+from tasks.execute.work import Batch, ClaimedItem, Report, Tally
 from tasks.prompts import CHARACTERS_PER_TOKEN
 
 log = logging.getLogger(__name__)
@@ -79,8 +81,12 @@ class Drain:
     deadline: float | None = None  # on the loop's clock; nothing is started that could outlive it
     by_person: bool = False  # somebody waits: a model that is left alone after failures is tried once at once
     on_wait: Callable[[str], None] | None = None  # told why nothing is done just now
+    probe: Probe | None = None  # what the server said of itself when it was chosen
+    flights: Flights = field(default_factory=Flights)  # shared with the other drains of this process
     tally: Tally = field(default_factory=Tally)
     pressure: Pressure = field(init=False)
+    calls: Calls = field(init=False)
+    reuse: Reuse = field(init=False)
     _order: Order = field(init=False)
     _after: int = -1  # the board that was served last
     _granted: dict[int, tuple[Reservation, int]] = field(
@@ -107,6 +113,15 @@ class Drain:
             self.by_person,
         )
         self._order = Order(self.settings.max_wait, self.model)
+        self.calls = Calls(self.backend, self.endpoint, self.pressure, self.deadline)
+        self.reuse = Reuse(
+            self.store.query,
+            self.backend,
+            self.endpoint,
+            self.settings.cache_days,
+            self.flights,
+            self.probe,
+        )
 
     @property
     def kept(self) -> int:
@@ -231,10 +246,7 @@ class Drain:
         if unasked := batch.items[grant.requests :]:
             await self.store.give_back([item.id for item in unasked])
             batch = replace(batch, items=batch.items[: grant.requests])
-        rendered = []
-        for item, found in zip(batch.items, passages, strict=False):
-            rendered.append(self.stages.render(recipe, item, found, reasons.get(item.id)))
-            await asyncio.sleep(0)  # a thousand prompts must not keep the heartbeat waiting
+        rendered = await self._rendered(batch, recipe, passages[: len(batch.items)], reasons)
         return Prepared(batch, tuple(rendered), simulated)
 
     async def _finish_batch(
@@ -375,27 +387,67 @@ class Drain:
         recipe = self.recipes[batch.recipe]
         reasons = await self.store.reasons(batch.items)
         batch, passages, simulated = await self._material(batch, recipe)
-        tokens = self._estimate(batch, recipe, passages)
-        grant = await self.pressure.reserve(len(batch.items), tokens, recipe.header.max_tokens, batch.model)
-        asked = replace(batch, items=batch.items[: grant.requests])
-        asker = Asker(self.backend, self.endpoint, self.stages.render, self.pressure, self.deadline)
-        so_far = Asked.of(batch)
+        rendered = await self._rendered(batch, recipe, passages, reasons)
+        plan = await self._plan(batch, recipe, rendered)
         try:
-            await asker.ask_all(asked, recipe, passages, reasons, so_far)
+            replies = await self._ask(batch, recipe, passages, plan)
+            replies = [
+                replace(reply, simulated=True)
+                if isinstance(reply, ModelAnswer) and item.id in simulated
+                else reply
+                for item, reply in zip(batch.items, replies, strict=True)
+            ]
+            return await self.finish(batch, rendered, replies, plan)
         finally:
-            await self.pressure.settle(batch, so_far.spent(), grant, tokens + recipe.header.max_tokens)
-        rendered, replies = so_far.rendered, so_far.replies
-        if so_far.began is not None and None not in replies:
-            self._order.ended(
-                asyncio.get_running_loop().time() - so_far.began
-            )  # without its wait for a model
-        replies = [
-            replace(reply, simulated=True)
-            if isinstance(reply, ModelAnswer) and item.id in simulated
-            else reply
-            for item, reply in zip(batch.items, replies, strict=True)
+            self.reuse.leave(plan)
+
+    async def _ask(
+        self, batch: Batch, recipe: Recipe, passages: Sequence[Sequence[Passage]], plan: Plan
+    ) -> list[Reply]:
+        """Ask for those items that have to be; the others get their replies from where they are."""
+        so_far = Asked.of(batch)
+        if plan.ask:
+            tokens = self._estimate(batch, recipe, passages)
+            grant = await self.pressure.reserve(len(plan.ask), tokens, recipe.header.max_tokens, batch.model)
+            try:
+                await Asker(self.calls).ask_all(batch, plan.ask[: grant.requests], plan, so_far)
+            finally:
+                plan.land(so_far.replies)
+                await self.pressure.settle(batch, so_far.spent(), grant, tokens + recipe.header.max_tokens)
+            asked = [so_far.replies[place] for place in plan.ask]
+            if so_far.began is not None and None not in asked:
+                # Without its wait for a model.
+                self._order.ended(asyncio.get_running_loop().time() - so_far.began)
+        else:
+            await self.pressure.not_asked(batch.model)
+        await plan.arrive(so_far.replies)
+        return so_far.replies
+
+    async def _rendered(
+        self,
+        batch: Batch,
+        recipe: Recipe,
+        passages: Sequence[Sequence[Passage]],
+        reasons: Mapping[int, str],
+    ) -> list[Rendered]:
+        rendered = []
+        for item, found in zip(batch.items, passages, strict=True):
+            rendered.append(self.stages.render(recipe, item, found, reasons.get(item.id)))
+            await asyncio.sleep(0)  # a thousand prompts must not keep the heartbeat waiting
+        return rendered
+
+    async def _plan(self, batch: Batch, recipe: Recipe, rendered: Sequence[Rendered]) -> Plan:
+        requests = [
+            as_request(
+                batch,
+                item,
+                prompt,
+                context_tokens=self.endpoint.context_tokens,
+                recipes=self.recipes,
+            )
+            for item, prompt in zip(batch.items, rendered, strict=True)
         ]
-        return await self.finish(batch, rendered, replies)
+        return await self.reuse.plan(batch, recipe, requests, rendered)
 
     def _estimate(self, batch: Batch, recipe: Recipe, passages: Sequence[Sequence[Passage]]) -> int:
         """Tokens of the longest prompt of a batch, roughly: what a budget is reserved by."""
@@ -407,9 +459,13 @@ class Drain:
         return (own + max(texts, default=0)) // CHARACTERS_PER_TOKEN + 1
 
     async def finish(
-        self, batch: Batch, rendered: Sequence[Rendered | None], replies: Sequence[Reply]
+        self,
+        batch: Batch,
+        rendered: Sequence[Rendered | None],
+        replies: Sequence[Reply],
+        plan: Plan | None = None,
     ) -> Tally:
-        """Check and write what was asked; give back what was not."""
+        """Check and write what was asked; give back what was not. `plan`: what was not asked for itself."""
         recipe = self.recipes[batch.recipe]
         returns = {item.id: 0 for item in batch.items} | await self.store.returns(batch.items)
         rows = [
@@ -429,6 +485,9 @@ class Drain:
         price = self.pressure.price(batch.model)
         for report in reports:
             report.cost = cost(report.answer, price) if report.answer is not None else None
+            report.digest = plan.who.digest if plan is not None else None
+        if plan is not None:
+            _mark_reused(reports, plan.reused(batch))
         if any(isinstance(reply, ModelAnswer) for reply in replies):
             self._put_off.clear()
         self._put_off += [report.item.id for report in reports if report.next.outcome == "returned"]
@@ -439,11 +498,12 @@ class Drain:
             validation=checked.validation,
             trace_id=self.trace_id,
             on_split=self.stages.on_split,
+            keys=plan.keeps(batch, replies) if plan is not None else {},
         )
         unsent = [item.id for item, reply in zip(batch.items, replies, strict=True) if reply is None]
         if unsent:
             await self.store.give_back(unsent)
-        await self.pressure.judge(batch, reports)
+        await self.pressure.judge(batch, [report for report in reports if not report.reused])
         return tally
 
     async def _checked_splits(self, checked: BatchVerdict) -> BatchVerdict:
@@ -480,3 +540,11 @@ class Drain:
             lambda connection: self.stages.recall(connection, batch.items, recipe.header.passages)
         )
         return batch, found, frozenset()
+
+
+def _mark_reused(reports: Sequence[Report], words: Mapping[int, str]) -> None:
+    """No call was made for these: they cost nothing, and say where their answers are from."""
+    for report in reports:
+        if (why := words.get(report.item.id)) is not None:
+            report.reused, report.cost = True, 0.0
+            report.checks.append({"layer": "call", "check": "cached", "error_type": None, "message": why})

@@ -32,12 +32,12 @@ from models.settings import Endpoint, Settings
 from sql.statements import statement
 from tasks import pause
 from tasks.execute import breaker, budget, pace, strikes
-from tasks.execute.asking import Reply
 from tasks.execute.gate import Gate
 from tasks.execute.lease import Lease
 from tasks.execute.limits import limits
 from tasks.execute.order import Group
 from tasks.execute.residents import Query
+from tasks.execute.reuse import Reply
 from tasks.execute.seats import Seats
 from tasks.execute.switching import Switch
 from tasks.execute.work import Batch, Report
@@ -279,6 +279,13 @@ class Pressure:
         if self._trying == batch.model:
             self._trying = None
         await self.switch.touch(batch.model)
+
+    async def not_asked(self, model: str) -> None:
+        """A batch of this model needed no call: who was to try it once, has not."""
+        if self._trying == model:
+            self._trying = None
+            resource, token = self.endpoint.resource, self.lease.token
+            await self.query(lambda connection: breaker.give_trial_back(connection, resource, model, token))
 
     async def unspent(self, reserved: budget.Reservation) -> None:
         """What was reserved and is not sent after all."""

@@ -17,6 +17,7 @@ import psycopg
 from models.recipe import ROLLUP, Recipe
 from sql.deadlocks import again_after_deadlock
 from sql.statements import statement
+from tasks.execute import reuse
 from tasks.execute.order import URGENT, Group
 from tasks.execute.work import Batch, ClaimedItem, Report, Tally
 
@@ -198,8 +199,12 @@ class Store:
         validation: dict[str, Any],
         trace_id: str,
         on_split: OnSplit,
+        keys: Mapping[int, bytes] | None = None,
     ) -> Tally:
-        """Write what became of a batch, in one transaction. What is no longer ours is counted as `ignored`."""
+        """Write what became of a batch, in one transaction. What is no longer ours is counted as `ignored`.
+
+        `keys`: by item what its answer is found again by, once it is accepted.
+        """
         columns = _columns(reports) | {"token": self._token, "batch": batch.id, "trace_id": trace_id}
         tally = Tally(batches=1)
         async with self._lock, self._connection.transaction():
@@ -226,12 +231,16 @@ class Store:
                     await self._connection.execute(statement(name), {"items": list(moved)})
             if done:
                 await self._connection.execute(statement("execute.advance"), {"items": done})
+            if keys:
+                await self._keep(reports, moved, keys)
             for report in reports:
                 outcome = moved.get(report.item.id, "ignored")
                 setattr(tally, outcome, getattr(tally, outcome) + 1)
-                if report.answer is not None:
+                tally.cached += report.reused
+                if report.answer is not None and not report.reused:
                     tally.prompt_tokens += report.answer.prompt_tokens or 0
                     tally.completion_tokens += report.answer.completion_tokens or 0
+                if report.answer is not None:
                     tally.simulated |= report.answer.simulated
             await self._connection.execute(
                 statement("execute.close_batch"),
@@ -245,6 +254,22 @@ class Store:
                 },
             )
         return tally
+
+    async def _keep(
+        self, reports: Sequence[Report], moved: Mapping[int, str], keys: Mapping[int, bytes]
+    ) -> None:
+        accepted = {
+            report.item.id: report
+            for report in reports
+            if report.item.id in keys and moved.get(report.item.id) == "accepted"
+        }
+        if accepted:
+            await reuse.keep(
+                self._connection,
+                {item: report.item.tries for item, report in accepted.items()},
+                keys,
+                {item: report.answer.finish_reason for item, report in accepted.items() if report.answer},
+            )
 
     async def give_back(self, items: Sequence[int]) -> None:
         held = {"items": list(items), "token": self._token}
@@ -335,4 +360,6 @@ def _columns(reports: Sequence[Report]) -> dict[str, list[Any]]:
         "claims": [report.item.tries for report in reports],
         "cached_tokens": [answer.cached_tokens if answer else None for answer in answers],
         "costs": [report.cost for report in reports],
+        "reused": [report.reused for report in reports],
+        "digests": [report.digest for report in reports],
     }

@@ -64,6 +64,8 @@ class Report:
     data: dict[str, Any] | None = None
     citations: tuple[dict[str, str], ...] = ()
     cost: float | None = None  # in US dollars; None: not known
+    reused: bool = False  # no call was made for it (tasks/execute/reuse.py)
+    digest: str | None = None  # of the model that was asked; None: its server does not say
 
 
 @dataclass(slots=True)
@@ -80,6 +82,7 @@ class Tally:
     batches: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    cached: int = 0  # reports without a call of their own
     simulated: bool = False
 
     def add(self, other: Tally) -> None:

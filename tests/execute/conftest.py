@@ -67,7 +67,9 @@ async def no_recall(connection: Any, items: Sequence[ClaimedItem], limit: int) -
 def plain_prompt(
     recipe: Recipe, item: ClaimedItem, passages: Sequence[Passage], reason: str | None
 ) -> Rendered:
-    return Rendered("system", f"{item.title} {reason or ''}", f"prompt-{item.id}", tuple(passages))
+    given = "".join(f"\n{passage.cite}: {passage.text}" for passage in passages)
+    prompt = f"{item.title} {item.body}{given} {reason or ''}"
+    return Rendered("system", prompt, f"prompt-{item.id}", tuple(passages))
 
 
 async def accept_all(recipe: Recipe, rows: Sequence[AnswerRow]) -> BatchVerdict:

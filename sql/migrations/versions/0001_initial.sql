@@ -333,10 +333,21 @@ create table attempt (
   checks            jsonb,                    -- failed checks with their words
   trace_id          text,
   simulated         boolean not null default false,
+  cached            boolean not null default false,  -- no call was made for it: its tokens were paid for another one
   finished_at       timestamptz not null default now(),
   unique (item_id, number)
 );
 create index attempt_batch on attempt (batch_id);
+
+-- Which accepted answer there is to a request (tasks/execute/calls.py). The answer itself stays in its attempt; of one
+-- that is gone with its item the row is no hit, and upkeep drops it in time.
+create table answer_cache (
+  key           bytea primary key,            -- sha256 of all that was asked, of which model
+  attempt_id    bigint not null,
+  finish_reason text not null,
+  at            timestamptz not null default now()
+);
+create index answer_cache_at on answer_cache using brin (at);
 
 -- A batch that a provider answers later (tasks/execute/provider_batch.py). The row is there before anything is sent, with
 -- a label that the provider keeps: who finds it without an id looks for its label.

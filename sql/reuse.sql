@@ -1,0 +1,24 @@
+-- Accepted answers that are found again by what was asked. Owner: tasks/execute/reuse.py.
+
+-- name: known
+-- Of a batch, the items whose request has an accepted answer, and those that a person looked at: who asks for another
+-- answer, or did not like the one that there was, is not to get it again.
+select q.item_id, d.anew, a.answer, a.model, c.finish_reason, a.prompt_tokens, a.completion_tokens, a.seconds, a.simulated,
+       a.item_id, c.at
+  from unnest(%(items)b::bigint[], %(keys)b::bytea[]) as q(item_id, key)
+ cross join lateral (
+   select exists (select from review r
+                   where r.item_id = q.item_id and r.decision is not null and r.decision <> 'accept') as anew) d
+  left join answer_cache c on c.key = q.key and c.at > now() - %(days)s::int * interval '1 day'
+  left join attempt a on a.id = c.attempt_id
+ where d.anew or a.answer is not null
+
+-- name: keep
+-- The latest accepted answer counts.
+insert into answer_cache (key, attempt_id, finish_reason)
+select distinct on (q.key) q.key, a.id, q.finish_reason
+  from unnest(%(items)b::bigint[], %(numbers)b::int2[], %(keys)b::bytea[], %(finish)b::text[])
+         as q(item_id, number, key, finish_reason)
+  join attempt a on a.item_id = q.item_id and a.number = q.number
+ order by q.key
+on conflict (key) do update set attempt_id = excluded.attempt_id, finish_reason = excluded.finish_reason, at = now()

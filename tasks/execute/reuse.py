@@ -1,0 +1,291 @@
+"""What need not be asked: the very same request has an accepted answer, or is under way already.
+
+The same is what is the same to the last character: the model (by the digest that its server gives; else its name, the
+endpoint's address and options), all parameters, the recipe's hash, the schema and the rendered prompt, with nothing
+left out but the random fence. A retry is never answered so: neither one that was charged, nor one that a person
+decided on.
+
+An accepted answer is found again for `settings.cache_days` days (table `answer_cache`, which refers to its attempt).
+What is found is checked like any other answer. Statements: sql/reuse.sql.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+import psycopg
+
+from models.calls import Backend, Identifies, ModelAnswer, ModelCallError, ModelRequest, Probe
+from models.endpoint import Endpoint
+from models.enums import BackendName
+from models.recipe import CachePolicy, Recipe, Rendered
+from sql.statements import statement
+from tasks.execute.residents import Query
+from tasks.execute.work import Batch, ClaimedItem
+
+Reply = ModelAnswer | ModelCallError | None
+"""None: not sent, because the drain is stopping or its model is left alone."""
+
+IDENTITY_SECONDS = 30.0
+"""For so long it is taken for granted that a name stands for the same model."""
+
+QUESTION_SECONDS = 5.0
+
+LOOKS_FURTHER = frozenset({BackendName.COMMAND})
+"""Backends that may look at more than the prompt: an agent reads files, which are others tomorrow."""
+
+
+@dataclass(frozen=True, slots=True)
+class Who:
+    """Which model answers to a name just now."""
+
+    model: str
+    digest: str | None = None  # None: its server does not say
+    simulated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An answer that needs no call."""
+
+    answer: ModelAnswer
+    words: str  # where it is from, for people
+
+
+@dataclass(slots=True, eq=False)
+class Flight:
+    """One request that is under way for several items."""
+
+    key: bytes
+    item: int  # the one that is asked for
+    interactive: bool
+    reply: asyncio.Future[Reply]
+
+
+@dataclass(slots=True)
+class Plan:
+    """Who of a batch is asked. Places are those of the batch's items; each is in one of `ask`, `found`, `follows`.
+
+    `requests`: what each is asked, by place. `keys`: what makes it the same as another, of those that may be.
+    """
+
+    requests: list[ModelRequest]
+    who: Who
+    ask: list[int]
+    found: dict[int, Found] = field(default_factory=dict)
+    follows: dict[int, Flight] = field(default_factory=dict)
+    keys: dict[int, bytes] = field(default_factory=dict)
+    leads: dict[int, Flight] = field(default_factory=dict)
+
+    def land(self, replies: Sequence[Reply]) -> None:
+        """Tell those that follow what came of it."""
+        for place, flight in self.leads.items():
+            if not flight.reply.done():
+                flight.reply.set_result(replies[place])
+
+    async def arrive(self, replies: list[Reply]) -> None:
+        """Put in the replies of those that were not asked for themselves. `land` comes before."""
+        for place, found in self.found.items():
+            replies[place] = found.answer
+        for place, flight in self.follows.items():
+            replies[place] = await asyncio.shield(flight.reply)
+
+    def reused(self, batch: Batch) -> dict[int, str]:
+        """By item why no call was made for it."""
+        words = {batch.items[place].id: found.words for place, found in self.found.items()}
+        for place, flight in self.follows.items():
+            words[batch.items[place].id] = (
+                f"Asked once: item {flight.item} asks the very same of {self.who.model}, and what came of that holds "
+                "for both."
+            )
+        return words
+
+    def keeps(self, batch: Batch, replies: Sequence[Reply]) -> dict[int, bytes]:
+        """By item the keys of the answers that may be found again once they are accepted."""
+        return {
+            batch.items[place].id: key
+            for place, key in self.keys.items()
+            if place not in self.found
+            and place not in self.follows
+            and isinstance(reply := replies[place], ModelAnswer)
+            and reply.simulated == self.who.simulated
+        }
+
+
+class Flights:
+    """What the drains of one process have under way."""
+
+    def __init__(self) -> None:
+        self._by_key: dict[bytes, Flight] = {}
+
+    def join(self, plan: Plan, batch: Batch) -> None:
+        """Each item that has a key follows one that asks the same, here or elsewhere, or is followed itself."""
+        for place, key in plan.keys.items():
+            flight = self._by_key.get(key)
+            if flight is None:
+                reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+                flight = Flight(key, batch.items[place].id, batch.interactive, reply)
+                self._by_key[key] = plan.leads[place] = flight
+            elif flight.interactive or not batch.interactive:  # who can't wait follows nobody who may
+                plan.follows[place] = flight
+
+    def leave(self, plan: Plan) -> None:
+        """The batch is settled: what was accepted is in the cache, and nobody joins any more."""
+        for flight in plan.leads.values():
+            if not flight.reply.done():
+                flight.reply.set_result(None)
+            if self._by_key.get(flight.key) is flight:
+                del self._by_key[flight.key]
+
+
+class Reuse:
+    """What one drain knows of what need not be asked. `probe`: what its server said of itself when it was chosen."""
+
+    def __init__(
+        self,
+        query: Query,
+        backend: Backend,
+        endpoint: Endpoint,
+        days: int,
+        flights: Flights,
+        probe: Probe | None = None,
+    ) -> None:
+        self._query = query
+        self._backend = backend
+        self._days = days
+        self._flights = flights
+        self._simulated = probe is not None and probe.simulated
+        self._known: dict[
+            str, tuple[float, str | None]
+        ] = {}  # by name: when its server was asked, the digest
+        self._place = endpoint.model_dump(mode="json", include={"backend", "options", "command", "poll"})
+        self._url = endpoint.url
+
+    async def plan(
+        self,
+        batch: Batch,
+        recipe: Recipe,
+        requests: Sequence[ModelRequest],
+        rendered: Sequence[Rendered],
+    ) -> Plan:
+        """Look for what need not be asked: in one statement for the whole batch, before any of it is in a queue."""
+        everyone = list(range(len(batch.items)))
+        if not self.is_on(recipe) or not any(_is_first(item) for item in batch.items):
+            return Plan(list(requests), Who(batch.model, simulated=self._simulated), everyone)
+        who = await self.who(batch.model)
+        plan = Plan(list(requests), who, everyone)
+        plan.keys = {
+            place: self.key(who, requests[place], recipe, rendered[place])
+            for place in everyone
+            if _is_first(batch.items[place])
+        }
+        # First join, then look: what is settled in between is in the cache by then.
+        self._flights.join(plan, batch)
+        try:
+            await self._look(batch, plan)
+        except BaseException:
+            self.leave(plan)
+            raise
+        plan.ask = [place for place in everyone if place not in plan.found and place not in plan.follows]
+        return plan
+
+    def leave(self, plan: Plan) -> None:
+        self._flights.leave(plan)
+
+    def is_on(self, recipe: Recipe) -> bool:
+        """Whether answers of this recipe are used again here."""
+        if not self._days or self._backend.name == BackendName.EXTRACTIVE:
+            return False
+        if recipe.header.cache is not None:
+            return recipe.header.cache is CachePolicy.EXACT
+        # Above 0 a recipe wants answers that differ; an agent's answer depends on more than what it is asked.
+        return recipe.header.temperature == 0 and self._backend.name not in LOOKS_FURTHER
+
+    async def who(self, model: str) -> Who:
+        """Which model a name stands for, as its server said in the last IDENTITY_SECONDS."""
+        digest: str | None = None
+        if isinstance(self._backend, Identifies):
+            now = asyncio.get_running_loop().time()
+            asked_at, digest = self._known.get(model, (None, None))
+            if asked_at is None or now - asked_at >= IDENTITY_SECONDS:
+                digest = await self._backend.identify(model, now + QUESTION_SECONDS)
+                self._known[model] = (now, digest)
+        return Who(model, digest, self._simulated)
+
+    def key(self, who: Who, request: ModelRequest, recipe: Recipe, rendered: Rendered) -> bytes:
+        """sha256 of all that is asked, and of whom."""
+        prompt = request.prompt.replace(rendered.fence, "") if rendered.fence else request.prompt
+        asked = [
+            [who.digest] if who.digest is not None else [who.model, self._url],
+            self._place,
+            who.simulated,
+            recipe.hash,
+            [request.temperature, request.max_tokens, request.context_tokens, request.wants_image],
+            [hashlib.sha256(image.data).hexdigest() for image in request.images],
+            request.schema,
+            request.system,
+            prompt,
+        ]
+        return hashlib.sha256(orjson.dumps(asked, option=orjson.OPT_SORT_KEYS)).digest()
+
+    async def _look(self, batch: Batch, plan: Plan) -> None:
+        """What is found need not be asked; what a person wants asked anew must be."""
+        places = {batch.items[place].id: place for place in plan.keys}
+        parameters = {"items": list(places), "keys": list(plan.keys.values()), "days": self._days}
+
+        async def ask(connection: psycopg.AsyncConnection[Any]) -> list[tuple[Any, ...]]:
+            cursor = await connection.execute(statement("reuse.known"), parameters)
+            return await cursor.fetchall()
+
+        rows: list[tuple[Any, ...]] = await self._query(ask)
+        for item_id, anew, text, model, finish, *numbers, simulated, of_item, at in rows:
+            place = places[item_id]
+            if anew:
+                plan.follows.pop(place, None)
+            elif simulated == self._simulated:
+                prompt_tokens, completion_tokens, seconds = numbers
+                answer = ModelAnswer(
+                    text, model, finish, prompt_tokens, completion_tokens, seconds, simulated=simulated
+                )
+                plan.found[place] = Found(answer, _words(plan.who, of_item, f"{at:%Y-%m-%d %H:%M}"))
+                plan.follows.pop(place, None)
+                if (flight := plan.leads.get(place)) is not None:
+                    flight.reply.set_result(answer)
+
+
+def _is_first(item: ClaimedItem) -> bool:
+    return item.attempts == 0
+
+
+def _words(who: Who, item: int, at: str) -> str:
+    sure = "" if who.digest else " (its server gives no digest: the same by name and address)"
+    return (
+        f"From the cache: item {item} asked the very same of {who.model}{sure}; that answer of {at} was accepted. "
+        "No call was made."
+    )
+
+
+async def keep(
+    connection: psycopg.AsyncConnection[Any],
+    attempts: Mapping[int, int],
+    keys: Mapping[int, bytes],
+    finish_reasons: Mapping[int, str],
+) -> None:
+    """Have accepted answers found again; in the transaction that accepts them. `attempts`: their numbers, by item."""
+    items = sorted(
+        attempts, key=lambda item: keys[item]
+    )  # in one order for all, or two could wait for each other
+    await connection.execute(
+        statement("reuse.keep"),
+        {
+            "items": items,
+            "numbers": [attempts[item] for item in items],
+            "keys": [keys[item] for item in items],
+            "finish": [finish_reasons[item] for item in items],
+        },
+    )
