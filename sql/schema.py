@@ -7,6 +7,7 @@ the way back is a backup.
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import psycopg
@@ -35,6 +36,12 @@ def head() -> str:
     return revisions()[-1]
 
 
+def fingerprint() -> str:
+    """Of all revisions' SQL: a database has it as the comment of its version table."""
+    files = sorted((FOLDER / "versions").glob("[0-9]*_*.sql"))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
+
+
 def current(database: Database) -> str | None:
     """The revision a database is at; None when it has no Penstock schema."""
     with database.connect(autocommit=True) as connection:
@@ -43,8 +50,20 @@ def current(database: Database) -> str | None:
 
 def check(database: Database) -> None:
     """Raise SchemaError, saying what to run, unless the schema is exactly the one this code is written for."""
-    found = current(database)
+    with database.connect(autocommit=True) as connection:
+        found = _current(connection)
+        made_by = _fingerprint(connection) if found == head() else None
     if found == head():
+        if made_by != fingerprint():
+            raise SchemaError(
+                f"The database at {database.place} was made by another state of the code, whose schema {found} was not "
+                "this one. There is no way from one to the other: "
+                + (
+                    "set PENSTOCK_HOME to a new folder, or remove the old one."
+                    if database.embedded
+                    else "name a new database, and run `penstock db upgrade`."
+                )
+            )
         return
     if found is None:
         raise SchemaError(
@@ -97,6 +116,7 @@ def migrate(database: Database) -> None:
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
             connection.commit()
+            check(database)
         except psycopg.Error as error:
             raise _failed(database, error) from None
         except sqlalchemy.exc.DBAPIError as error:  # of Alembic's own statements
@@ -131,6 +151,13 @@ def _current(connection: psycopg.Connection[TupleRow]) -> str | None:
         sql.SQL("select version_num from {}").format(sql.Identifier(VERSION_TABLE))
     ).fetchone()
     return str(row[0]) if row else None
+
+
+def _fingerprint(connection: psycopg.Connection[TupleRow]) -> str | None:
+    row = connection.execute(
+        "select obj_description(to_regclass(%s), 'pg_class')", [VERSION_TABLE]
+    ).fetchone()
+    return None if row is None else row[0]
 
 
 def _failed(database: Database, error: psycopg.Error) -> DatabaseError:

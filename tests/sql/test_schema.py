@@ -144,6 +144,23 @@ def test_a_newer_schema_is_refused_and_left_alone(database: Database) -> None:
     assert current(database) == "9999"
 
 
+@pytest.mark.parametrize(
+    ("embedded", "way"), [(True, "PENSTOCK_HOME to a new folder"), (False, "name a new database")]
+)
+def test_a_schema_of_the_same_number_and_another_text_is_refused(
+    database: Database, embedded: bool, way: str
+) -> None:
+    database.embedded = embedded
+    check(database)
+    with database.connect() as connection:
+        connection.execute(
+            sql.SQL("comment on table {} is 'of before'").format(sql.Identifier(VERSION_TABLE))
+        )
+    for refused in (check, migrate, prepare):
+        with pytest.raises(SchemaError, match=rf"another state of the code.*{way}"):
+            refused(database)
+
+
 def test_a_revision_that_fails_changes_nothing(empty_database: Database) -> None:
     with empty_database.connect() as connection:
         connection.execute("create table item (mine text)")
