@@ -25,7 +25,7 @@ demo: $(READY)   ## run the whole pipeline on the example boards, no model and n
 
 test: $(READY)   ## run the tests
 	@echo "==> Running the tests (embedded Postgres, a real Prefect server, a simulated model server)"
-	@$(BIN)/python -m pytest -n 2 --dist loadfile
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(READY)   ## static checks: ruff, mypy --strict, import contracts
 	@echo "==> ruff"; $(BIN)/ruff check . && $(BIN)/ruff format --check .

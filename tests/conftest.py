@@ -33,6 +33,21 @@ TEMPLATE = "penstock_template"
 FAST = {"fsync": "off", "full_page_writes": "off", "shared_buffers": "128MB", "autovacuum": "off"}
 _numbers = itertools.count(1)
 
+SLOWEST_FIRST = ("deployments", "acceptance", "cli", "doc_sync", "http", "execute")
+"""Folders that start servers and processes. They begin, so that the workers of a parallel run end together."""
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """After pytest-randomly: the order within a folder's place stays random."""
+    places = {name: place for place, name in enumerate(SLOWEST_FIRST)}
+    here = Path(__file__).parent
+
+    def place(item: pytest.Item) -> int:
+        return places.get(item.path.relative_to(here).parts[0], len(places))
+
+    items.sort(key=place)
+
 
 @pytest.fixture(scope="session")
 def open_folder() -> Iterator[Path]:
