@@ -137,7 +137,7 @@ def read(connection: psycopg.Connection[Any], settings: Settings) -> Load:
 
 def _models(settings: Settings) -> dict[str, Any]:
     named = {
-        name: recipe.header.model for name, recipe in load_recipes(settings).items() if recipe.header.model
+        name: model for name, recipe in load_recipes(settings).items() if (model := recipe.header.first_model)
     }
     return {"recipes": list(named), "models": list(named.values())}
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -118,6 +118,11 @@ class RecipeHeader(BaseModel):
         max_length=LONGEST_MODEL,
         description="which model is asked, where the item names none; none: the endpoint's",
     )
+    models: list[Annotated[str, Field(min_length=1, max_length=LONGEST_MODEL)]] = Field(
+        default_factory=list,
+        description="instead of `model`: the one that has done best is asked, others now and then "
+        "(tasks/execute/routing.py)",
+    )
     max_attempts: int | None = Field(default=None, ge=1)
     max_tokens: int = Field(default=1024, ge=16)
     temperature: float = Field(default=0.0, ge=0, le=2)
@@ -126,6 +131,11 @@ class RecipeHeader(BaseModel):
         description="whether accepted answers are used again for the very same request; none: at temperature 0",
     )
     passages: int = Field(default=6, ge=0, le=50, description="how many passages of memory the prompt gets")
+
+    @property
+    def first_model(self) -> str | None:
+        """The model that is asked where nothing says more; None: the endpoint's."""
+        return self.model or next(iter(self.models), None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,6 +101,20 @@ class Settings(BaseSettings):
         description="answers in a row, of different items, that are not accepted: the recipe stops for that model",
     )
 
+    routing: bool = Field(
+        default=True,
+        description="of a recipe's `models` the one that has done best is asked; False: the first of them",
+    )
+    routing_explore: float = Field(
+        default=0.1, ge=0, le=1, description="of a recipe's items, at most, that others of its `models` get"
+    )
+    routing_time: float = Field(
+        default=0.1, ge=0, le=10, description="how much a model's time weighs beside its success; 0: nothing"
+    )
+    routing_cost: float = Field(
+        default=0.1, ge=0, le=10, description="how much what it costs weighs beside its success; 0: nothing"
+    )
+
     max_attempts: int = Field(default=3, ge=1)
     retry_delay: float = Field(
         default=90.0, ge=0, description="seconds before the first retry; doubles, jittered"

@@ -456,6 +456,7 @@ class FindingRow(SQLModel, table=True):
 class Batch(SQLModel, table=True):
     """Items with the same backend, model and recipe that ran together."""
 
+    __table_args__ = (sa.Index("batch_version", "recipe", "recipe_hash", "id"),)
     id: int | None = _identity()
     lease: int = _number(sa.BigInteger)
     backend: str = _text()
@@ -469,6 +470,7 @@ class Batch(SQLModel, table=True):
     deferred: int = _number(sa.Integer, default=0)
     returned: int = _number(sa.Integer, default=0)
     validation: dict[str, Any] | None = _json()
+    explores: bool = _flag()
     flow_run_id: str | None = _text(nullable=True)
     started_at: datetime = _when(now=True)
     finished_at: datetime | None = _when(nullable=True)

@@ -238,8 +238,9 @@ select item_id, count(*) from attempt a
  group by item_id
 
 -- name: open_batch
-insert into batch (lease, backend, endpoint, model, recipe, recipe_hash, size, flow_run_id)
-values (%(lease)s, %(backend)s, %(endpoint)s, %(model)s, %(recipe)s, %(recipe_hash)s, %(size)s, %(flow_run_id)s)
+insert into batch (lease, backend, endpoint, model, recipe, recipe_hash, size, explores, flow_run_id)
+values (%(lease)s, %(backend)s, %(endpoint)s, %(model)s, %(recipe)s, %(recipe_hash)s, %(size)s, %(explores)s,
+        %(flow_run_id)s)
 returning id
 
 -- name: keep_recipe

@@ -122,5 +122,6 @@ def _resources(connection: Connection, settings: Settings) -> list[str]:
 
 def _models(connection: Connection, settings: Settings) -> set[str]:
     declared = {name for each in settings.endpoints for name in (each.model, *each.models) if name}
-    declared |= {name for each in load_recipes(settings).values() if (name := each.header.model)}
+    for each in load_recipes(settings).values():
+        declared |= {*filter(None, [each.header.model]), *each.header.models}
     return declared | {row[0] for row in connection.execute(statement("pause.known_models"))}

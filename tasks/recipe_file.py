@@ -137,6 +137,11 @@ class _Checker:
                 raise self.fail(
                     ("backends", index), f"{name!r} is no backend{_meant(name, list(backend_names()))}"
                 )
+        if self.header.models and self.header.model is not None:
+            raise self.fail(("models",), "`models` and `model` can't both be there; keep one of them.")
+        for index, name in enumerate(self.header.models):
+            if name in self.header.models[:index]:
+                raise self.fail(("models", index), f"{name!r} is there twice; keep one of them.")
         properties = self._schema()
         if self.header.grounding is Grounding.REQUIRED:
             if "citations" not in properties:

@@ -18,6 +18,7 @@ from interfaces.cli import (
     parse,
     pause,
     review,
+    routing,
     run,
     services,
     simulate,
@@ -47,6 +48,7 @@ def register(app: typer.Typer) -> None:
     app.command("status")(services.status)
     app.command("upkeep")(services.upkeep)
     app.command("backends")(backends.backends)
+    app.command("routing")(routing.routing)
     app.command("budgets")(budgets.budgets)
     app.command("doctor")(doctor.doctor)
     app.add_typer(db.app, name="db")

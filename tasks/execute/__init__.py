@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -69,6 +70,7 @@ async def drain(
     on_wait: Callable[[str], None] | None = None,
     deadline: float | None = None,
     by_person: bool = False,
+    chance: random.Random | None = None,
 ) -> Tally:
     """`drain_any` with one endpoint to choose from."""
     return await drain_any(
@@ -82,6 +84,7 @@ async def drain(
         on_wait=on_wait,
         deadline=deadline,
         by_person=by_person,
+        chance=chance,
     )
 
 
@@ -97,12 +100,14 @@ async def drain_any(
     on_wait: Callable[[str], None] | None = None,
     deadline: float | None = None,
     by_person: bool = False,
+    chance: random.Random | None = None,
 ) -> Tally:
     """Drain `boards` (all when None) on all free endpoints of `seats` at once until nothing that they may do is left.
 
     All seats are of one kind of backend. Where another drain holds one, or works on these boards still, waits: again
     and again it looks whether the endpoint is free, somebody died, or the work is gone. `deadline` is on the loop's
-    clock. `by_person`: somebody waits for it, so what is left alone after failures is tried once at once.
+    clock. `by_person`: somebody waits for it, so what is left alone after failures is tried once at once. `chance`
+    chooses among a recipe's `models`; given, a drain can be repeated.
 
     An endpoint that fails leaves its work to the others. Raises what it failed with, BackendUnavailable or LeaseLost,
     where work is left in the end or all failed; DatabaseError.
@@ -122,13 +127,14 @@ async def drain_any(
             kind,
             tuple(allowed),
             None if boards is None else tuple(boards),
-            {name: recipe.header.model for name, recipe in allowed.items() if recipe.header.model},
+            {name: model for name, recipe in allowed.items() if (model := recipe.header.first_model)},
         ),
         trace_id=trace_id,
         run_batch=run_batch,
         on_wait=on_wait,
         deadline=deadline,
         by_person=by_person,
+        chance=chance or random.Random(),  # noqa: S311 - which model is asked is no secret
     )
     sitters = [asyncio.ensure_future(work.sit(seat)) for seat in seats]
     try:
@@ -156,6 +162,7 @@ class _Work:
     on_wait: Callable[[str], None] | None
     deadline: float | None
     by_person: bool
+    chance: random.Random
     total: Tally = field(default_factory=Tally)
     errors: list[PenstockError] = field(default_factory=list)
     flights: Flights = field(default_factory=Flights)
@@ -230,6 +237,7 @@ class _Work:
                 trace_id=self.trace_id,
                 deadline=self.deadline,
                 by_person=self.by_person,
+                chance=self.chance,
                 on_wait=self._say,
                 probe=seat.probe,
                 flights=self.flights,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -32,6 +33,7 @@ from tasks.execute.provider_batch import run_provider_batches
 from tasks.execute.provider_rows import Prepared
 from tasks.execute.reporting import Reporter
 from tasks.execute.reuse import Flights, Plan, Reply, Reuse
+from tasks.execute.router import Router
 from tasks.execute.store import OnSplit, Scope, Store, Wish
 from tasks.execute.work import Batch, ClaimedItem, Report, Tally
 from tasks.prompts import CHARACTERS_PER_TOKEN
@@ -83,11 +85,13 @@ class Drain:
     on_wait: Callable[[str], None] | None = None  # told why nothing is done just now
     probe: Probe | None = None  # what the server said of itself when it was chosen
     flights: Flights = field(default_factory=Flights)  # shared with the other drains of this process
+    chance: random.Random = field(default_factory=random.Random)  # for models that are chosen among
     tally: Tally = field(default_factory=Tally)
     pressure: Pressure = field(init=False)
     calls: Calls = field(init=False)
     reuse: Reuse = field(init=False)
     _order: Order = field(init=False)
+    _router: Router = field(init=False)
     _after: int = -1  # the board that was served last
     _granted: dict[int, tuple[Reservation, int]] = field(
         default_factory=dict
@@ -122,6 +126,13 @@ class Drain:
             self.flights,
             self.probe,
         )
+        self._router = Router(
+            self.settings,
+            self._order,
+            {name: self.recipes[name] for name in self.scope.recipes},
+            self.endpoint.url,
+            self.chance,
+        )
 
     @property
     def kept(self) -> int:
@@ -146,6 +157,7 @@ class Drain:
         running: dict[asyncio.Task[Tally], Batch] = {}
         await self.pressure.start()
         self._order.load_seconds = self.pressure.switch.load_seconds
+        await self._router.start(self.backend, self.probe, asyncio.get_running_loop().time())
         watch = asyncio.create_task(self._watch(), name=f"watch {self.lease.resource}")
         try:
             while True:
@@ -279,10 +291,12 @@ class Drain:
             return None
         clock = asyncio.get_running_loop().time
         wanted: Wish | None = None
+        await self._router.prepare(self.store.query, clock())
 
         def choose(groups: list[Group]) -> Wish | None:
             nonlocal wanted
             self._order.forget(groups)
+            groups = self._router.routed(groups, self.pressure.takes, clock())
             there = [group for group in groups if self.pressure.takes(group)]
             self._why_not = self.pressure.why_not(groups)
             if any(group.urgency < URGENT for group in there):
@@ -293,8 +307,12 @@ class Drain:
             wanted = self._wish(self._order.choose(there, clock()), size)
             return wanted
 
+        def describe(recipe: str, model: str | None) -> dict[str, Any]:
+            explores = wanted is not None and self._router.explores(wanted.group)
+            return self._describe(recipe, model) | {"explores": explores}
+
         batch = await self.store.claim(
-            self.scope, self.pressure.without, choose, self._describe, self.pressure.limited
+            self.scope, self.pressure.without, choose, describe, self.pressure.limited
         )
         if batch is not None and wanted is not None:
             if self.pressure.wants_trial(batch.model) and not await self.pressure.take_trial(batch.model):
@@ -302,6 +320,7 @@ class Drain:
                 return None
             self._vain = 0
             self._order.took(wanted.group, clock())
+            self._router.took(wanted.group, len(batch.items))
             # In the order of turns: from the one after the last, round to it.
             self._after = max(
                 {item.board_id for item in batch.items}, key=lambda board: (board <= self._after, board)
@@ -312,6 +331,7 @@ class Drain:
         if choice is None:
             return None
         size = size or (self.kept if self.kept and choice.group.urgency < URGENT else self.size)
+        size = self._router.room(choice.group, size)
         if self.pressure.wants_trial(choice.group.asks or self.model):
             size = 1
         return Wish(

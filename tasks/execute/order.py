@@ -109,9 +109,9 @@ class Order:
     def _load(self, group: Group) -> float:
         model = self.model(group)
         current = self.last is not None and self.model(self.last) == model
-        return 0.0 if current else self._usual(model)
+        return 0.0 if current else self.usual(model)
 
-    def _usual(self, model: str) -> float:
+    def usual(self, model: str) -> float:
         """What its load takes; of one that was never seen here, what the longest one here does."""
         known = self.load_seconds
         return known[model] if model in known else max(known.values(), default=0.0)
@@ -125,7 +125,7 @@ class Order:
         others.sort(key=lambda group: -self._waited(group, now))
         before = self.batch_seconds + self._load(next_one)
         if self.last is not None and self.model(self.last) != self.answering:
-            before += self._usual(self.model(self.last))
+            before += self.usual(self.model(self.last))
         for group in others:
             if self._waited(group, now) + before >= self.patience(group):
                 return others[0]
@@ -133,8 +133,8 @@ class Order:
         return None
 
     def _rank(self, group: Group) -> tuple[int, float, tuple[str, str, str]]:
-        if self.last is not None and group.key == self.last.key:
-            nearness = 0
+        if self.last is not None and (group.key, self.model(group)) == (self.last.key, self.model(self.last)):
+            nearness = 0  # its recipe may have chosen another model since (router.py)
         elif self.last is not None and self.model(group) == self.model(self.last):
             nearness = 1
         else:

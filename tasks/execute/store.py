@@ -150,7 +150,8 @@ class Store:
             if not rows:
                 return None
             items = tuple(ClaimedItem(*row) for row in rows)
-            row = describe(items[0].recipe, wish.group.asks) | {"lease": self._token, "size": len(items)}
+            row = describe(items[0].recipe, wish.group.asks)
+            row = {"explores": False} | row | {"lease": self._token, "size": len(items)}
             await self._connection.execute(statement("execute.keep_recipe"), row)
             opened = await (await self._connection.execute(statement("execute.open_batch"), row)).fetchone()
             assert opened is not None

@@ -51,6 +51,19 @@ def test_another_recipe_of_the_same_model_comes_before_another_model() -> None:
     assert chosen(it.choose(there, 1.0)) == there[1]
 
 
+def test_a_recipe_that_chose_another_model_comes_after_what_the_loaded_one_has_to_do() -> None:
+    it = order()
+    it.took(group()._replace(of_recipe="a"), 0.0)
+    there = [
+        group()._replace(of_recipe="b"),
+        group("a", recipe="check"),
+        group("a", recipe="consult", waited=5),
+    ]
+    assert chosen(it.choose(there, 1.0)) == there[2]
+    assert chosen(it.choose([*there, group()._replace(of_recipe="a")], 1.0)).recipe == "task"
+    assert chosen(it.choose([there[0]], 1.0)) == there[0]
+
+
 def test_what_a_server_has_loaded_comes_first_at_the_start() -> None:
     it = order()
     it.loaded = frozenset({"c", "default"})

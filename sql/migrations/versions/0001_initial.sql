@@ -308,10 +308,12 @@ create table batch (
   deferred     integer not null default 0,
   returned     integer not null default 0,    -- gave back to the queue uncharged (infrastructure)
   validation   jsonb,
+  explores     boolean not null default false, -- asked of a model that was not the recipe's best (tasks/execute/routing.py)
   flow_run_id  text,
   started_at   timestamptz not null default now(),
   finished_at  timestamptz
 );
+create index batch_version on batch (recipe, recipe_hash, id);
 
 create table attempt (
   id                bigint generated always as identity primary key,
