@@ -15,6 +15,7 @@ from models.errors import OrchestratorError, PenstockError
 from models.settings import Settings
 from sql.connection import Database
 from sql.statements import statement
+from tasks.execute.reuse import expire
 from tasks.recipes import load_recipes
 from tasks.upkeep import (
     Delivery,
@@ -109,6 +110,11 @@ async def tidy(client: PrefectClient, database: Database, settings: Settings) ->
         logger.warning("%s", line)
     if found.lines:
         logger.warning("%s", found.summary)
+    connection = await database.aconnect(autocommit=True, application_name="penstock upkeep")
+    try:
+        await expire(connection, settings.cache_days)
+    finally:
+        await connection.close()
     return found
 
 

@@ -48,6 +48,7 @@ class Try:
     seconds: float
     simulated: bool
     finished_at: datetime
+    reused: str | None = None  # where its answer is from, where no call was made for it
 
 
 @dataclass(frozen=True, slots=True)

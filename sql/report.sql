@@ -58,8 +58,11 @@ select extract(epoch from i.run_after - now())::float8, a.error
  order by i.run_after limit 1
 
 -- name: usage
-select count(*), count(*) filter (where a.outcome = 'accepted'), coalesce(sum(a.prompt_tokens), 0)::bigint,
-       coalesce(sum(a.completion_tokens), 0)::bigint, coalesce(sum(a.seconds), 0)::float8
+-- For an attempt that is `cached` no call was made.
+select count(*) filter (where not a.cached), count(*) filter (where a.outcome = 'accepted'),
+       coalesce(sum(a.prompt_tokens) filter (where not a.cached), 0)::bigint,
+       coalesce(sum(a.completion_tokens) filter (where not a.cached), 0)::bigint,
+       coalesce(sum(a.seconds) filter (where not a.cached), 0)::float8
   from attempt a join item i on i.id = a.item_id
  where i.board_id = any(%(boards)b::bigint[]) and a.finished_at >= %(since)s
 

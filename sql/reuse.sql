@@ -22,3 +22,23 @@ select distinct on (q.key) q.key, a.id, q.finish_reason
   join attempt a on a.item_id = q.item_id and a.number = q.number
  order by q.key
 on conflict (key) do update set attempt_id = excluded.attempt_id, finish_reason = excluded.finish_reason, at = now()
+
+-- name: expire
+delete from answer_cache where at <= now() - %(days)s::int * interval '1 day'
+
+-- name: clear
+delete from answer_cache
+
+-- name: size
+select count(*), min(at) from answer_cache
+
+-- name: uses
+-- Per recipe and model: attempts that got an answer, and those of them for which no call was made.
+select b.recipe, coalesce(nullif(a.model, ''), b.model), count(*),
+       count(*) filter (where a.cached and a.checks @> '[{"check": "cached"}]'),
+       count(*) filter (where a.cached and a.checks @> '[{"check": "shared"}]'),
+       coalesce(sum(coalesce(a.prompt_tokens, 0) + coalesce(a.completion_tokens, 0)) filter (where a.cached), 0)::bigint,
+       bool_or(a.simulated)
+  from attempt a join batch b on b.id = a.batch_id
+ where a.answer is not null and a.finished_at >= now() - %(days)s::int * interval '1 day'
+ group by 1, 2 order by 3 desc, 1, 2

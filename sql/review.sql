@@ -24,7 +24,9 @@ select r.id, r.kind, r.title, r.reason, r.error_type, r.proposal, r.patch_path, 
  where r.id = %(review)s
 
 -- name: history
-select number, model, outcome, error_type, error, answer, seconds, simulated, finished_at
+select number, model, outcome, error_type, error, answer, seconds, simulated, finished_at,
+       case when cached then (select c ->> 'message' from jsonb_array_elements(checks) c
+                               where c ->> 'check' in ('cached', 'shared') limit 1) end
   from attempt where item_id = %(item)s order by number
 
 -- name: hold_item

@@ -8,6 +8,7 @@ from interfaces.cli import (
     backends,
     boards,
     budgets,
+    cache,
     db,
     docs,
     doctor,
@@ -50,6 +51,7 @@ def register(app: typer.Typer) -> None:
     app.command("backends")(backends.backends)
     app.command("routing")(routing.routing)
     app.command("budgets")(budgets.budgets)
+    app.command("cache")(cache.cache)
     app.command("doctor")(doctor.doctor)
     app.add_typer(db.app, name="db")
     passing = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}

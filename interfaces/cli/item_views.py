@@ -217,12 +217,15 @@ def _tries(case: ItemCase) -> Padding:
     for one in case.tries:
         model = f"{one.model} (simulated)" if one.simulated else one.model
         what = f"{one.error_type}: {one.error}" if one.error_type else one.answer
+        said = Text(shorten(what or "", 160))
+        if one.reused:
+            said.append(f"\n{shorten(one.reused, 300)}", "bright_black")
         table.add_row(
             str(one.number),
             Text(clean(model)),
             one.outcome,
-            f"{one.seconds:.1f} s",
-            Text(shorten(what or "", 160)),
+            "no call" if one.reused else f"{one.seconds:.1f} s",
+            said,
         )
     return Padding(table, (0, 0, 0, 2))
 

@@ -66,7 +66,8 @@ def _try(one: Tried) -> list[RenderableType]:
                 line.append(f"  [{clean(said.check)}]", "bright_black")
             parts.append(Padding(line, (0, 0, 0, 4)))
         for said in layer.noted:
-            parts.append(Padding(Text(f"put right: {clean(said.message)}", "bright_black"), (0, 0, 0, 4)))
+            put_right = "put right: " if said.check == "repaired" else ""
+            parts.append(Padding(Text(f"{put_right}{clean(said.message)}", "bright_black"), (0, 0, 0, 4)))
     if one.excerpt:
         more = f" … and {counted(one.longer, 'character')} more" if one.longer else ""
         parts.append(Padding(Text("the answer:", "bright_black"), (0, 0, 0, 2)))

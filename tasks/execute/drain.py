@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from models.calls import Backend, Batches, HasBatches, ModelAnswer, Passage, Probe
+from models.calls import Backend, Batches, HasBatches, ModelAnswer, ModelRequest, Passage, Probe
 from models.enums import ErrorType
 from models.errors import BackendUnavailable
 from models.recipe import ROLLUP, Recipe, Rendered
@@ -32,7 +32,7 @@ from tasks.execute.pressure import Pressure, WhyNot
 from tasks.execute.provider_batch import run_provider_batches
 from tasks.execute.provider_rows import Prepared
 from tasks.execute.reporting import Reporter
-from tasks.execute.reuse import Flights, Plan, Reply, Reuse
+from tasks.execute.reuse import Flights, Plan, Reply, Reuse, Reused
 from tasks.execute.router import Router
 from tasks.execute.store import OnSplit, Scope, Store, Wish
 from tasks.execute.work import Batch, ClaimedItem, Report, Tally
@@ -248,6 +248,8 @@ class Drain:
         recipe = self.recipes[batch.recipe]
         reasons = await self.store.reasons(batch.items)
         batch, passages, simulated = await self._material(batch, recipe)
+        rendered = await self._rendered(batch, recipe, passages, reasons)
+        batch, passages, rendered = await self._without_known(batch, passages, rendered)
         tokens = self._estimate(batch, recipe, passages)
         grant = await self.pressure.reserve(len(batch.items), tokens, recipe.header.max_tokens, batch.model)
         if grant.reserved is not None:
@@ -258,11 +260,27 @@ class Drain:
         if unasked := batch.items[grant.requests :]:
             await self.store.give_back([item.id for item in unasked])
             batch = replace(batch, items=batch.items[: grant.requests])
-        rendered = await self._rendered(batch, recipe, passages[: len(batch.items)], reasons)
-        return Prepared(batch, tuple(rendered), simulated)
+        return Prepared(batch, tuple(rendered[: len(batch.items)]), simulated)
+
+    async def _without_known(
+        self, batch: Batch, passages: list[list[Passage]], rendered: list[Rendered]
+    ) -> tuple[Batch, list[list[Passage]], list[Rendered]]:
+        """Settle what has an answer already, and go on with the rest."""
+        recipe = self.recipes[batch.recipe]
+        plan = await self.reuse.keyed(batch, recipe, self._requests(batch, rendered), rendered)
+        await self.reuse.look(batch, plan)
+        if not plan.found:
+            return batch, passages, rendered
+        known = sorted(plan.found)
+        settled = replace(batch, items=tuple(batch.items[place] for place in known))
+        answers = [plan.found[place].answer for place in known]
+        prompts = [rendered[place] for place in known]
+        self.tally.add(await self.finish(settled, prompts, answers, plan.only_found()))
+        rest = replace(batch, items=tuple(batch.items[place] for place in plan.ask))
+        return rest, [passages[place] for place in plan.ask], [rendered[place] for place in plan.ask]
 
     async def _finish_batch(
-        self, batch: Batch, rendered: Sequence[Rendered | None], replies: Sequence[Reply]
+        self, batch: Batch, rendered: Sequence[Rendered], replies: Sequence[Reply]
     ) -> Tally:
         mine = [place for place, item in enumerate(batch.items) if item.id in self._granted]
         granted = [self._granted.pop(batch.items[place].id) for place in mine]
@@ -270,7 +288,9 @@ class Drain:
             each, tokens = granted[0]
             grant = Grant(len(mine), reserved=each.part(len(mine)))
             await self.pressure.settle(batch, [replies[place] for place in mine], grant, tokens)
-        return await self.finish(batch, rendered, replies)
+        recipe = self.recipes[batch.recipe]
+        plan = await self.reuse.keyed(batch, recipe, self._requests(batch, rendered), rendered)
+        return await self.finish(batch, rendered, replies, plan)
 
     async def _not_sent(self, items: Sequence[int]) -> None:
         """Give back items of a provider's batch, and what was reserved for them."""
@@ -408,7 +428,7 @@ class Drain:
         reasons = await self.store.reasons(batch.items)
         batch, passages, simulated = await self._material(batch, recipe)
         rendered = await self._rendered(batch, recipe, passages, reasons)
-        plan = await self._plan(batch, recipe, rendered)
+        plan = await self.reuse.plan(batch, recipe, self._requests(batch, rendered), rendered)
         try:
             replies = await self._ask(batch, recipe, passages, plan)
             replies = [
@@ -456,8 +476,8 @@ class Drain:
             await asyncio.sleep(0)  # a thousand prompts must not keep the heartbeat waiting
         return rendered
 
-    async def _plan(self, batch: Batch, recipe: Recipe, rendered: Sequence[Rendered]) -> Plan:
-        requests = [
+    def _requests(self, batch: Batch, rendered: Sequence[Rendered]) -> list[ModelRequest]:
+        return [
             as_request(
                 batch,
                 item,
@@ -467,7 +487,6 @@ class Drain:
             )
             for item, prompt in zip(batch.items, rendered, strict=True)
         ]
-        return await self.reuse.plan(batch, recipe, requests, rendered)
 
     def _estimate(self, batch: Batch, recipe: Recipe, passages: Sequence[Sequence[Passage]]) -> int:
         """Tokens of the longest prompt of a batch, roughly: what a budget is reserved by."""
@@ -562,9 +581,11 @@ class Drain:
         return batch, found, frozenset()
 
 
-def _mark_reused(reports: Sequence[Report], words: Mapping[int, str]) -> None:
+def _mark_reused(reports: Sequence[Report], why: Mapping[int, Reused]) -> None:
     """No call was made for these: they cost nothing, and say where their answers are from."""
     for report in reports:
-        if (why := words.get(report.item.id)) is not None:
+        if (reused := why.get(report.item.id)) is not None:
             report.reused, report.cost = True, 0.0
-            report.checks.append({"layer": "call", "check": "cached", "error_type": None, "message": why})
+            report.checks.append(
+                {"layer": "call", "check": reused.check, "error_type": None, "message": reused.words}
+            )

@@ -15,7 +15,7 @@ import asyncio
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 import psycopg
@@ -30,6 +30,8 @@ from tasks.execute.work import Batch, ClaimedItem
 
 Reply = ModelAnswer | ModelCallError | None
 """None: not sent, because the drain is stopping or its model is left alone."""
+
+CACHED, SHARED = "cached", "shared"
 
 IDENTITY_SECONDS = 30.0
 """For so long it is taken for granted that a name stands for the same model."""
@@ -55,6 +57,13 @@ class Found:
 
     answer: ModelAnswer
     words: str  # where it is from, for people
+
+
+class Reused(NamedTuple):
+    """Why no call was made for an item: a note among the attempt's checks."""
+
+    check: str  # CACHED or SHARED
+    words: str
 
 
 @dataclass(slots=True, eq=False)
@@ -95,15 +104,26 @@ class Plan:
         for place, flight in self.follows.items():
             replies[place] = await asyncio.shield(flight.reply)
 
-    def reused(self, batch: Batch) -> dict[int, str]:
+    def reused(self, batch: Batch) -> dict[int, Reused]:
         """By item why no call was made for it."""
-        words = {batch.items[place].id: found.words for place, found in self.found.items()}
+        why = {batch.items[place].id: Reused(CACHED, found.words) for place, found in self.found.items()}
         for place, flight in self.follows.items():
-            words[batch.items[place].id] = (
+            words = (
                 f"Asked once: item {flight.item} asks the very same of {self.who.model}, and what came of that holds "
                 "for both."
             )
-        return words
+            why[batch.items[place].id] = Reused(SHARED, words)
+        return why
+
+    def only_found(self) -> Plan:
+        """Of those alone that have an answer already, in their order."""
+        places = sorted(self.found)
+        return Plan(
+            [self.requests[place] for place in places],
+            self.who,
+            [],
+            {number: self.found[place] for number, place in enumerate(places)},
+        )
 
     def keeps(self, batch: Batch, replies: Sequence[Reply]) -> dict[int, bytes]:
         """By item the keys of the answers that may be found again once they are accepted."""
@@ -173,25 +193,36 @@ class Reuse:
         requests: Sequence[ModelRequest],
         rendered: Sequence[Rendered],
     ) -> Plan:
-        """Look for what need not be asked: in one statement for the whole batch, before any of it is in a queue."""
-        everyone = list(range(len(batch.items)))
-        if not self.is_on(recipe) or not any(_is_first(item) for item in batch.items):
-            return Plan(list(requests), Who(batch.model, simulated=self._simulated), everyone)
-        who = await self.who(batch.model)
-        plan = Plan(list(requests), who, everyone)
-        plan.keys = {
-            place: self.key(who, requests[place], recipe, rendered[place])
-            for place in everyone
-            if _is_first(batch.items[place])
-        }
+        """Who of a batch need not be asked: found in one statement, before any of it is in a queue.
+
+        Whoever plans calls `leave` when the batch is settled.
+        """
+        plan = await self.keyed(batch, recipe, requests, rendered)
         # First join, then look: what is settled in between is in the cache by then.
         self._flights.join(plan, batch)
         try:
-            await self._look(batch, plan)
+            await self.look(batch, plan)
         except BaseException:
             self.leave(plan)
             raise
-        plan.ask = [place for place in everyone if place not in plan.found and place not in plan.follows]
+        return plan
+
+    async def keyed(
+        self,
+        batch: Batch,
+        recipe: Recipe,
+        requests: Sequence[ModelRequest],
+        rendered: Sequence[Rendered],
+    ) -> Plan:
+        """A plan by which all are asked, with the keys of those whose answers may be used again."""
+        everyone = list(range(len(batch.items)))
+        if not self.is_on(recipe):
+            return Plan(list(requests), Who(batch.model, simulated=self._simulated), everyone)
+        plan = Plan(list(requests), await self.who(batch.model), everyone)
+        for place, item in enumerate(batch.items):
+            if _is_first(item):
+                plan.keys[place] = self.key(plan.who, requests[place], recipe, rendered[place])
+                await asyncio.sleep(0)
         return plan
 
     def leave(self, plan: Plan) -> None:
@@ -220,6 +251,7 @@ class Reuse:
     def key(self, who: Who, request: ModelRequest, recipe: Recipe, rendered: Rendered) -> bytes:
         """sha256 of all that is asked, and of whom."""
         prompt = request.prompt.replace(rendered.fence, "") if rendered.fence else request.prompt
+        texts = [text.encode("utf-8", "surrogatepass") for text in (request.system, prompt)]
         asked = [
             [who.digest] if who.digest is not None else [who.model, self._url],
             self._place,
@@ -228,13 +260,14 @@ class Reuse:
             [request.temperature, request.max_tokens, request.context_tokens, request.wants_image],
             [hashlib.sha256(image.data).hexdigest() for image in request.images],
             request.schema,
-            request.system,
-            prompt,
+            [len(text) for text in texts],
         ]
-        return hashlib.sha256(orjson.dumps(asked, option=orjson.OPT_SORT_KEYS)).digest()
+        return hashlib.sha256(orjson.dumps(asked, option=orjson.OPT_SORT_KEYS) + b"".join(texts)).digest()
 
-    async def _look(self, batch: Batch, plan: Plan) -> None:
+    async def look(self, batch: Batch, plan: Plan) -> None:
         """What is found need not be asked; what a person wants asked anew must be."""
+        if not plan.keys:
+            return
         places = {batch.items[place].id: place for place in plan.keys}
         parameters = {"items": list(places), "keys": list(plan.keys.values()), "days": self._days}
 
@@ -256,6 +289,7 @@ class Reuse:
                 plan.follows.pop(place, None)
                 if (flight := plan.leads.get(place)) is not None:
                     flight.reply.set_result(answer)
+        plan.ask = [place for place in plan.ask if place not in plan.found and place not in plan.follows]
 
 
 def _is_first(item: ClaimedItem) -> bool:
@@ -289,3 +323,8 @@ async def keep(
             "finish": [finish_reasons[item] for item in items],
         },
     )
+
+
+async def expire(connection: psycopg.AsyncConnection[Any], days: int) -> int:
+    """Forget what is too old to be found; gives how many."""
+    return (await connection.execute(statement("reuse.expire"), {"days": days})).rowcount
