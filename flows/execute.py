@@ -40,10 +40,15 @@ def stages(context_tokens: int, recipes: Mapping[str, Recipe] | None = None, spl
     approving = frozenset(name for name, recipe in (recipes or {}).items() if recipe.header.approve)
 
     def rendered(
-        recipe: Recipe, item: ClaimedItem, passages: Sequence[Passage], reason: str | None
+        recipe: Recipe,
+        item: ClaimedItem,
+        passages: Sequence[Passage],
+        reason: str | None,
+        *,
+        share: float = 1.0,
     ) -> Rendered:
         parts = Complexity(item.complexity).parts(split_parts) if recipe.header.splits else None
-        return render(recipe, item, passages, reason, context_tokens=context_tokens, parts=parts)
+        return render(recipe, item, passages, reason, context_tokens=context_tokens, parts=parts, share=share)
 
     async def split(connection: Any, item_id: int, data: dict[str, Any] | None) -> int:
         return await apply_split(connection, item_id, data, approving=approving)

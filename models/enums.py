@@ -154,48 +154,59 @@ class Fault(StrEnum):
     NOBODY = "nobody"  # no error
 
 
-class Retry(StrEnum):
-    """What follows for the item (tasks/execute/policy.py)."""
+class Step(StrEnum):
+    """What is tried next at an item (tasks/execute/policy.py). After the last of its steps: the recipe's fallback, else
+    a person."""
 
-    LATER = "later"  # back to the queue; after a pause, or after what the server asks for
-    REASON = "reason"  # asked again at once, with the reason; a model that failed so may be another one then
-    NEVER = "never"  # the same again would bring the same: the recipe's fallback, else a person
+    ELSEWHERE = "elsewhere"  # the first time in a row: at once by another endpoint, where one is alive
+    LATER = "later"  # the same again after a pause, or after what the server asks for
+    LONGER = "longer"  # the answer may be twice as long, where the context has room
+    SHORTER = "shorter"  # half of the prompt, where it has something that can be left out
+    MODEL = "model"  # the next model of the recipe's ladder
+    REASON = "reason"  # asked again at once, with what was wrong
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
     fault: Fault
-    retry: Retry
+    steps: tuple[Step, ...]  # in this order; those that can't be taken are left out
     breaker: bool  # counts towards opening the breaker of this endpoint and model
     charged: bool  # counts as one of the item's attempts
 
 
+_SERVER = (Step.ELSEWHERE, Step.LATER)
+_ANSWER = (Step.REASON, Step.MODEL)
+
 RULES: Mapping[ErrorType, Rule] = {
-    ErrorType.CONNECTION: Rule(Fault.ENDPOINT, Retry.LATER, breaker=True, charged=False),
-    ErrorType.TIMEOUT: Rule(Fault.ENDPOINT, Retry.LATER, breaker=True, charged=False),
-    ErrorType.OVERLOADED: Rule(Fault.ENDPOINT, Retry.LATER, breaker=True, charged=False),
-    ErrorType.RATE_LIMITED: Rule(Fault.ACCOUNT, Retry.LATER, breaker=False, charged=False),
-    ErrorType.UNAVAILABLE: Rule(Fault.ENDPOINT, Retry.LATER, breaker=True, charged=False),
-    ErrorType.SERVER_ERROR: Rule(Fault.ENDPOINT, Retry.LATER, breaker=True, charged=False),
-    ErrorType.MODEL_MISSING: Rule(Fault.MODEL, Retry.LATER, breaker=True, charged=False),
-    ErrorType.OUT_OF_MEMORY: Rule(Fault.DEVICE, Retry.LATER, breaker=True, charged=False),
-    ErrorType.AUTH: Rule(Fault.ACCOUNT, Retry.LATER, breaker=True, charged=False),
-    ErrorType.LEASE_LOST: Rule(Fault.PENSTOCK, Retry.LATER, breaker=False, charged=False),
-    ErrorType.CONTEXT_TOO_LONG: Rule(Fault.ITEM, Retry.NEVER, breaker=False, charged=True),
-    ErrorType.REFUSED: Rule(Fault.MODEL, Retry.REASON, breaker=False, charged=True),
-    ErrorType.TRUNCATED: Rule(Fault.MODEL, Retry.REASON, breaker=False, charged=True),
-    ErrorType.EMPTY: Rule(Fault.MODEL, Retry.REASON, breaker=False, charged=True),
-    ErrorType.ECHO: Rule(Fault.MODEL, Retry.REASON, breaker=False, charged=True),
-    ErrorType.MALFORMED: Rule(Fault.ITEM, Retry.REASON, breaker=False, charged=True),
-    ErrorType.NO_EVIDENCE: Rule(Fault.ITEM, Retry.NEVER, breaker=False, charged=True),
-    ErrorType.SCHEMA: Rule(Fault.MODEL, Retry.REASON, breaker=False, charged=True),
-    ErrorType.RULE: Rule(Fault.MODEL, Retry.REASON, breaker=False, charged=True),
-    ErrorType.GROUNDING: Rule(Fault.MODEL, Retry.REASON, breaker=False, charged=True),
-    ErrorType.CHECK_CRASHED: Rule(Fault.PENSTOCK, Retry.NEVER, breaker=False, charged=True),
-    ErrorType.HUMAN_ONLY: Rule(Fault.NOBODY, Retry.NEVER, breaker=False, charged=True),
-    ErrorType.CYCLE: Rule(Fault.NOBODY, Retry.NEVER, breaker=False, charged=True),
-    ErrorType.PLAN: Rule(Fault.NOBODY, Retry.NEVER, breaker=False, charged=True),
-    ErrorType.POISON: Rule(Fault.MODEL, Retry.NEVER, breaker=False, charged=True),
+    ErrorType.CONNECTION: Rule(Fault.ENDPOINT, _SERVER, breaker=True, charged=False),
+    ErrorType.TIMEOUT: Rule(Fault.ENDPOINT, _SERVER, breaker=True, charged=False),
+    ErrorType.OVERLOADED: Rule(Fault.ENDPOINT, _SERVER, breaker=True, charged=False),
+    ErrorType.RATE_LIMITED: Rule(Fault.ACCOUNT, (Step.LATER,), breaker=False, charged=False),
+    ErrorType.UNAVAILABLE: Rule(Fault.ENDPOINT, _SERVER, breaker=True, charged=False),
+    ErrorType.SERVER_ERROR: Rule(Fault.ENDPOINT, _SERVER, breaker=True, charged=False),
+    ErrorType.MODEL_MISSING: Rule(Fault.MODEL, _SERVER, breaker=True, charged=False),
+    ErrorType.OUT_OF_MEMORY: Rule(
+        Fault.DEVICE, (Step.ELSEWHERE, Step.SHORTER, Step.LATER), breaker=True, charged=False
+    ),
+    ErrorType.AUTH: Rule(Fault.ACCOUNT, (Step.LATER,), breaker=True, charged=False),
+    ErrorType.LEASE_LOST: Rule(Fault.PENSTOCK, (Step.LATER,), breaker=False, charged=False),
+    ErrorType.CONTEXT_TOO_LONG: Rule(Fault.ITEM, (Step.SHORTER, Step.MODEL), breaker=False, charged=True),
+    ErrorType.REFUSED: Rule(Fault.MODEL, (Step.MODEL, Step.REASON), breaker=False, charged=True),
+    ErrorType.TRUNCATED: Rule(
+        Fault.MODEL, (Step.LONGER, Step.MODEL, Step.REASON), breaker=False, charged=True
+    ),
+    ErrorType.EMPTY: Rule(Fault.MODEL, _ANSWER, breaker=False, charged=True),
+    ErrorType.ECHO: Rule(Fault.MODEL, _ANSWER, breaker=False, charged=True),
+    ErrorType.MALFORMED: Rule(Fault.ITEM, _ANSWER, breaker=False, charged=True),
+    ErrorType.NO_EVIDENCE: Rule(Fault.ITEM, (), breaker=False, charged=True),
+    ErrorType.SCHEMA: Rule(Fault.MODEL, _ANSWER, breaker=False, charged=True),
+    ErrorType.RULE: Rule(Fault.MODEL, _ANSWER, breaker=False, charged=True),
+    ErrorType.GROUNDING: Rule(Fault.MODEL, _ANSWER, breaker=False, charged=True),
+    ErrorType.CHECK_CRASHED: Rule(Fault.PENSTOCK, (), breaker=False, charged=True),
+    ErrorType.HUMAN_ONLY: Rule(Fault.NOBODY, (), breaker=False, charged=True),
+    ErrorType.CYCLE: Rule(Fault.NOBODY, (), breaker=False, charged=True),
+    ErrorType.PLAN: Rule(Fault.NOBODY, (), breaker=False, charged=True),
+    ErrorType.POISON: Rule(Fault.MODEL, (), breaker=False, charged=True),
 }
 """The one table of what an error means. docs/protocols.md shows it."""
 

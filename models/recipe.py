@@ -123,7 +123,14 @@ class RecipeHeader(BaseModel):
         description="instead of `model`: the one that has done best is asked, others now and then "
         "(tasks/execute/routing.py)",
     )
+    ladder: list[Annotated[str, Field(min_length=1, max_length=LONGEST_MODEL)]] = Field(
+        default_factory=list,
+        description="instead of `model`: the first is asked, and after failures the next (tasks/execute/policy.py)",
+    )
     max_attempts: int | None = Field(default=None, ge=1)
+    give_up_after: float | None = Field(
+        default=None, gt=0, description="seconds since an item's first try, after which it is not tried again"
+    )
     max_tokens: int = Field(default=1024, ge=16)
     temperature: float = Field(default=0.0, ge=0, le=2)
     cache: CachePolicy | None = Field(
@@ -135,7 +142,7 @@ class RecipeHeader(BaseModel):
     @property
     def first_model(self) -> str | None:
         """The model that is asked where nothing says more; None: the endpoint's."""
-        return self.model or next(iter(self.models), None)
+        return self.model or next(iter(self.ladder or self.models), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,3 +191,10 @@ class Rendered:
     fence: str = (
         ""  # the random key in the prompt: all that tells it from the same question's in another process
     )
+    max_tokens: int | None = None  # of the answer; None: as the recipe says
+    tried: str = ""  # what is otherwise than at a first try, in words
+
+    @property
+    def can_shrink(self) -> bool:
+        """Has it anything that a shorter one could do without?"""
+        return bool(self.passages)

@@ -120,6 +120,9 @@ class Settings(BaseSettings):
         default=90.0, ge=0, description="seconds before the first retry; doubles, jittered"
     )
     retry_delay_cap: float = Field(default=900.0, ge=0)
+    give_up_after: float | None = Field(
+        default=None, gt=0, description="seconds since its first try, after which an item is not tried again"
+    )
     batch_size: int = Field(default=32, ge=1, le=4096, description="items a drain claims at once")
     heartbeat: float = Field(default=15.0, gt=0, description="seconds; a lease lapses after 3 missed beats")
 

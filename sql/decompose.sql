@@ -146,7 +146,7 @@ with gone as (
   select * from unnest(%(items)b::bigint[], %(fingerprints)b::uuid[])
   on conflict (item_id) do update set fingerprint = excluded.fingerprint
 )
-update item i set status = 7, ready = false, recipe = null, attempts = 0
+update item i set status = 7, ready = false, recipe = null, attempts = 0, tried_before = tries, model = named
  where i.id = any(%(items)b::bigint[]) and i.status in (0, 1)
 
 -- name: wake_who_needs
@@ -160,7 +160,7 @@ select penstock_lock_frontiers(array[%(board)s::bigint])
 -- name: assign
 -- Only what nobody has begun. Under the frontier's lock, and ready at once where nothing is missing: a row that one
 -- transaction writes twice has its references checked anew. `held` are to wait for a person.
-update item i set recipe = f.recipe, attempts = 0, status = f.free::int, ready = f.free
+update item i set recipe = f.recipe, attempts = 0, tried_before = tries, model = named, status = f.free::int, ready = f.free
   from (
     select g.id, g.recipe, not g.held
            and (select x.id from need n join item x on x.id = n.needs_id
@@ -368,16 +368,18 @@ with given as (
               else 0 end as status
     from given g join item i on i.board_id = %(board)s and i.key = g.key join item_source s on s.item_id = i.id
 ), kept as (
-  insert into item (id, board_id, parent_id, key, position, priority, status, lane, deadline, length, model, backend)
+  insert into item (id, board_id, parent_id, key, position, priority, status, lane, deadline, length, model, named,
+                    backend)
          overriding system value
-  select g.id, %(board)s, %(item)s, g.key, %(position)s, %(priority)s, 0, p.lane, p.deadline, g.length, p.model, p.backend
-    from given g cross join (select lane, deadline, model, backend from item where id = %(item)s) p order by g.number
+  select g.id, %(board)s, %(item)s, g.key, %(position)s, %(priority)s, 0, p.lane, p.deadline, g.length, p.named, p.named,
+         p.backend
+    from given g cross join (select lane, deadline, named, backend from item where id = %(item)s) p order by g.number
   on conflict (board_id, key) do update
      set parent_id = excluded.parent_id, position = excluded.position, priority = excluded.priority,
          lane = excluded.lane, deadline = excluded.deadline, length = excluded.length, hurried = false,
-         model = excluded.model, backend = excluded.backend,
+         model = excluded.named, named = excluded.named, backend = excluded.backend,
          recipe = (select b.recipe from before b where b.key = excluded.key and b.status <> 0),
-         attempts = 0, run_after = now(), ready = false, lease = null,
+         attempts = 0, tried_before = item.tries, run_after = now(), ready = false, lease = null,
          status = coalesce((select b.status from before b where b.key = excluded.key), 0)
   returning id, key
 ), described as (

@@ -11,8 +11,13 @@ set local enable_sort = off
 -- The groups of ready items that a drain may take, with their most urgent item and their oldest: what tasks/execute/order.py
 -- chooses from. A loose index scan: one probe per group, however many items there are. The most urgent item is looked
 -- for board by board, so that a paused board costs one probe and not one per item. `boards`: a few boards, on which alone
--- it is looked; `among`: many, by which what was found is filtered.
-with recursive walk as (
+-- it is looked; `among`: many, by which what was found is filtered. `shunned`: this endpoint, where another one of its
+-- backend is alive: what failed on it is the other's, for `away` seconds from when it may be claimed.
+with recursive shunned as materialized (
+  select mine.resource from lease mine
+   where mine.token = %(token)s
+     and exists (select from lease l where l.backend = mine.backend and l.resource <> mine.resource and l.expires_at > now())
+), walk as (
   (select coalesce(backend, '') as backend, recipe, coalesce(model, '') as model from item where ready
     order by coalesce(backend, ''), recipe, coalesce(model, '') limit 1)
   union all
@@ -64,6 +69,8 @@ select g.backend, g.recipe, g.model, head.urgency,
         where i.ready and coalesce(i.backend, '') = g.backend and i.recipe = g.recipe
           and coalesce(i.model, '') = g.model and i.urgency = p.urgency and i.board_id = p.board_id
           and i.run_after <= now()
+          and (i.avoid is null or i.avoid is distinct from (select resource from shunned)
+               or i.run_after <= now() - %(away)s * interval '1 second')
         limit 1) there
     where p.board_id <> all(%(without)b::bigint[])
       and (%(among)b::bigint[] is null or p.board_id = any(%(among)b::bigint[]))
@@ -102,11 +109,15 @@ select b.id,
 
 -- name: claim
 -- One batch of a group: of boards in turn, `spread` of them after the one that was served last, at one urgency; of each
--- what shares a prompt prefix, longest first. `aged` of them are the group's oldest that have waited for `patience`. Claims
--- nothing without a live lease. By array, not by a join: statistics may be older than a large ingest, and for what it
--- believes to be one row the planner takes a nested loop over all ready items (30 times slower). `chosen` has the rows
--- locked and checked.
-with recursive reach as (
+-- what shares a prompt prefix, longest first. `aged` of them are the group's oldest that have waited for `patience`.
+-- `shunned` as for groups. Claims nothing without a live lease. By array, not by a join: statistics may be older than a
+-- large ingest, and for what it believes to be one row the planner takes a nested loop over all ready items (30 times
+-- slower). `chosen` has the rows locked and checked.
+with recursive shunned as materialized (
+  select mine.resource from lease mine
+   where mine.token = %(token)s
+     and exists (select from lease l where l.backend = mine.backend and l.resource <> mine.resource and l.expires_at > now())
+), reach as (
   (select %(after)s::bigint as board_id, false as wrapped where %(boards)b::bigint[] is null)
   union all
   (select n.board_id, n.wrapped
@@ -134,6 +145,8 @@ with recursive reach as (
       where i.ready and coalesce(i.backend, '') = %(group_backend)s and i.recipe = %(recipe)s
         and coalesce(i.model, '') = %(model)s and i.urgency = %(urgency)s and i.board_id = places.board_id
         and i.run_after <= now()
+        and (i.avoid is null or i.avoid is distinct from (select resource from shunned)
+             or i.run_after <= now() - %(away)s * interval '1 second')
       limit 1) there
    where board_id <> all(%(without)b::bigint[])
      and (%(among)b::bigint[] is null or board_id = any(%(among)b::bigint[]))
@@ -145,6 +158,8 @@ with recursive reach as (
        where i.ready and coalesce(i.backend, '') = %(group_backend)s and i.recipe = %(recipe)s
          and coalesce(i.model, '') = %(model)s and i.urgency = %(urgency)s and i.board_id = t.board_id
          and i.run_after <= now()
+         and (i.avoid is null or i.avoid is distinct from (select resource from shunned)
+              or i.run_after <= now() - %(away)s * interval '1 second')
        order by coalesce(i.parent_id, 0), i.length desc, i.id
        limit (select coalesce(min(l.room), 2 * %(size)s)
                 from unnest(%(limited)b::bigint[], %(room)b::int[]) as l(id, room) where l.id = t.board_id)
@@ -154,6 +169,8 @@ with recursive reach as (
     where %(boards)b::bigint[] is null
       and i.ready and coalesce(i.backend, '') = %(group_backend)s and i.recipe = %(recipe)s
       and coalesce(i.model, '') = %(model)s and i.run_after <= now() - %(patience)s * interval '1 second'
+      and (i.avoid is null or i.avoid is distinct from (select resource from shunned)
+           or i.run_after <= now() - %(away)s * interval '1 second')
       and i.board_id <> all(%(without)b::bigint[]) and i.board_id <> all(%(limited)b::bigint[])
       and (%(among)b::bigint[] is null or i.board_id = any(%(among)b::bigint[]))
     order by i.run_after limit %(aged)s)
@@ -163,6 +180,8 @@ with recursive reach as (
       where i.ready and i.board_id = b.id
         and coalesce(i.backend, '') = %(group_backend)s and i.recipe = %(recipe)s and coalesce(i.model, '') = %(model)s
         and i.run_after <= now() - %(patience)s * interval '1 second'
+        and (i.avoid is null or i.avoid is distinct from (select resource from shunned)
+             or i.run_after <= now() - %(away)s * interval '1 second')
         and i.board_id <> all(%(without)b::bigint[]) and i.board_id <> all(%(limited)b::bigint[])
       order by i.run_after limit %(aged)s) o
     order by o.run_after limit %(aged)s)
@@ -178,11 +197,12 @@ with recursive reach as (
    where item.id = any(array(select id from chosen))
      and exists (select 1 from lease where token = %(token)s and expires_at > now())
   returning item.id, item.board_id, item.parent_id, item.recipe, item.model, item.urgency, item.length, item.attempts,
-            item.tries
+            item.tries, item.tried_before
 )
 select c.id, c.board_id, c.recipe, c.model, c.attempts, c.tries,
        s.kind, s.ext_id, s.title, s.body, s.line, s.labels, b.source, b.title as board_title,
-       p.title as parent_title, case when p.origin = 'document' then '' else p.body end as parent_body, s.complexity
+       p.title as parent_title, case when p.origin = 'document' then '' else p.body end as parent_body, s.complexity,
+       c.tried_before
   from claimed c
   join item_source s on s.item_id = c.id
   join board b on b.id = c.board_id
@@ -222,20 +242,33 @@ select sum(penstock_advance_board(b.id))::int
                 or exists (select from item c where c.parent_id = i.id and c.status not in (4, 6, 7)))
          order by 1) b
 
--- name: last_failures
--- Why the previous try of each item was not accepted: a retry is asked with its reason.
-select distinct on (item_id) item_id, error_type, error, checks
-  from attempt where item_id = any(%(items)b::bigint[]) and outcome = 'retry'
- order by item_id, number desc
-
--- name: returns
--- How often in a row each item came back because of the server. Claims that were given back unasked are no tries, and
--- what was before an answer, a check or a person's decision is another story.
-select item_id, count(*) from attempt a
- where item_id = any(%(items)b::bigint[]) and outcome = 'returned'
-   and number > coalesce((select max(b.number) from attempt b
-                           where b.item_id = a.item_id and b.outcome <> 'returned'), 0)
- group by item_id
+-- name: past
+-- What became of the tries of items since each began anew (`since`: tries before that): seconds since the first of them
+-- began; how often in a row, to now, it came back because of the server; with the recipe that it has now, how many tries
+-- there were, how many of them were cut off, too long, out of memory; how the last ended; the recipes it was tried with;
+-- why the last answer was not accepted. Claims that were given back unasked are no tries.
+with tried as materialized (
+  select a.item_id, a.number, a.outcome, a.error_type, a.error, a.checks, a.finished_at, a.seconds,
+         b.recipe, a.number > coalesce(max(a.number) filter (where a.outcome = 'fallback') over own, 0) as here,
+         a.number > coalesce(max(a.number) filter (where a.outcome <> 'returned') over own, 0) as in_a_row
+    from unnest(%(items)b::bigint[], %(since)b::int2[]) as m(item_id, since)
+    join attempt a on a.item_id = m.item_id and a.number > m.since
+    join batch b on b.id = a.batch_id
+  window own as (partition by a.item_id)
+)
+select item_id,
+       extract(epoch from now() - min(finished_at - seconds * interval '1 second'))::float8,
+       count(*) filter (where in_a_row),
+       count(*) filter (where here),
+       count(*) filter (where here and error_type = 'truncated'),
+       count(*) filter (where here and error_type = 'context_too_long'),
+       count(*) filter (where here and error_type = 'out_of_memory'),
+       (array_agg(error_type order by number desc))[1],
+       (array_agg(error order by number desc))[1],
+       array_agg(distinct recipe),
+       (array_agg(jsonb_build_array(checks, error, error_type) order by number desc)
+          filter (where here and outcome = 'retry'))[1]
+  from tried group by item_id
 
 -- name: open_batch
 insert into batch (lease, backend, endpoint, model, recipe, recipe_hash, size, explores, flow_run_id)
@@ -254,34 +287,43 @@ select from item where id = any(%(items)b::bigint[]) and lease = %(token)s order
 -- The end of a batch in one statement. Only items still held under this lease token, of a lease that is alive, move;
 -- for all others nothing is written: a late or repeated report changes nothing. What moved carries its report along:
 -- joined to it again, a batch of 1,000 would be compared with itself row by row, three times.
-with moved as (
+-- `elsewhere`: where another endpoint of the backend is alive the item is that one's, after so many seconds.
+with mine as materialized (
+  select m.resource,
+         exists (select from lease l where l.backend = m.backend and l.resource <> m.resource and l.expires_at > now()) as others
+    from lease m where m.token = %(token)s
+), moved as (
   update item set
     status = case r.outcome when 'accepted' then 4 when 'deferred' then 3 when 'failed' then 5 else 1 end,
     ready = r.outcome in ('retry', 'returned', 'fallback'),
     attempts = case when r.outcome = 'fallback' then 0 else item.attempts + r.charged end,
     recipe = coalesce(r.next_recipe, item.recipe),
-    run_after = case when r.delay > 0 then now() + r.delay * interval '1 second' else item.run_after end,
+    model = case when r.outcome = 'fallback' then item.named else coalesce(r.next_model, item.model) end,
+    avoid = case when r.elsewhere is not null then (select resource from mine) end,
+    run_after = case when r.elsewhere is not null and (select others from mine) then now() + r.elsewhere * interval '1 second'
+                     when r.delay > 0 then now() + r.delay * interval '1 second' else item.run_after end,
     lease = null
   from unnest(
     %(items)b::bigint[], %(outcomes)b::text[], %(charged)b::int2[], %(delays)b::float8[], %(next_recipes)b::text[],
     %(models)b::text[], %(prompt_hashes)b::text[], %(prompt_tokens)b::int4[], %(completion_tokens)b::int4[],
     %(seconds)b::float4[], %(error_types)b::text[], %(errors)b::text[], %(answers)b::text[], %(checks)b::text[],
     %(texts)b::text[], %(data)b::text[], %(citations)b::text[], %(simulated)b::bool[], %(claims)b::int2[],
-    %(cached_tokens)b::int4[], %(costs)b::float8[], %(reused)b::bool[], %(digests)b::text[]
+    %(cached_tokens)b::int4[], %(costs)b::float8[], %(reused)b::bool[], %(digests)b::text[], %(next_models)b::text[],
+    %(elsewhere)b::float8[], %(tried)b::text[]
   ) as r(item_id, outcome, charged, delay, next_recipe, model, prompt_hash, prompt_tokens, completion_tokens,
          seconds, error_type, error, answer, checks, text, data, citations, simulated, claim, cached_tokens, cost, reused,
-         digest)
+         digest, next_model, elsewhere, tried)
   where item.id = r.item_id and item.lease = %(token)s and item.status = 2
     and item.tries = r.claim  -- not a later claim of the same drain, after the item changed on its board
     and exists (select 1 from lease where token = %(token)s and expires_at > now())
   returning item.tries, nextval('attempt_id_seq') as attempt_id, r.*
 ), tried as (
   insert into attempt (id, item_id, number, batch_id, model, prompt_hash, prompt_tokens, completion_tokens, seconds,
-                       outcome, error_type, error, answer, checks, trace_id, simulated, cached_tokens, cost, cached,
-                       model_digest)
+                       outcome, error_type, error, answer, checks, tried, trace_id, simulated, cached_tokens, cost,
+                       cached, model_digest)
   overriding system value
   select attempt_id, item_id, tries, %(batch)s, model, prompt_hash, prompt_tokens, completion_tokens, seconds,
-         outcome, error_type, error, answer, checks::jsonb, %(trace_id)s, simulated, cached_tokens, cost,
+         outcome, error_type, error, answer, checks::jsonb, tried, %(trace_id)s, simulated, cached_tokens, cost,
          reused, digest
     from moved
 ), accepted as (
@@ -292,8 +334,18 @@ with moved as (
   insert into review (subject, kind, item_id, title, reason, error_type, proposal, details)
   select 'item:' || m.item_id, 'item', m.item_id, s.title, m.error, m.error_type, coalesce(m.text, m.answer),
          jsonb_build_object('checks', m.checks::jsonb, 'citations', coalesce(m.citations, '[]')::jsonb,
-                            'data', m.data::jsonb, 'simulated', m.simulated)
+                            'data', m.data::jsonb, 'simulated', m.simulated, 'attempts', h.attempts)
     from moved m join item_source s on s.item_id = m.item_id
+    cross join lateral (
+      select jsonb_agg(to_jsonb(t) order by t.number) as attempts from (
+        select a.number, b.endpoint, a.model, a.tried, a.outcome, a.error_type, a.error, a.seconds, a.prompt_tokens,
+               a.completion_tokens, a.finished_at
+          from attempt a join batch b on b.id = a.batch_id where a.item_id = m.item_id
+        union all
+        select m.tries, b.endpoint, m.model, m.tried, m.outcome, m.error_type, m.error, m.seconds, m.prompt_tokens,
+               m.completion_tokens, now()
+          from batch b where b.id = %(batch)s) t
+    ) h
    where m.outcome = 'deferred'
   on conflict (subject) where decided_at is null do update
      set reason = excluded.reason, error_type = excluded.error_type, proposal = excluded.proposal,
@@ -365,7 +417,7 @@ with chosen as materialized (
      and board_id = any(%(boards)b::bigint[])
    order by id for no key update
 )
-update item set recipe = %(fallback)s, attempts = 0 from chosen where item.id = chosen.id and item.ready
+update item set recipe = %(fallback)s, attempts = 0, model = named from chosen where item.id = chosen.id and item.ready
 
 -- name: lost_recipes
 -- Items of a recipe that was taken away would wait for nobody. What is pending gets another when its board is run.
@@ -373,6 +425,6 @@ select i.id, s.kind from item i join item_source s on s.item_id = i.id
  where i.status in (1, 3) and i.recipe <> all(%(known)b::text[]) order by i.id for no key update of i
 
 -- name: adopt
-update item i set recipe = g.recipe, attempts = 0
+update item i set recipe = g.recipe, attempts = 0, model = named
   from unnest(%(ids)b::bigint[], %(recipes)b::text[]) as g(id, recipe)
  where i.id = g.id

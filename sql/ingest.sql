@@ -21,7 +21,7 @@ returning id, lane
 -- In the order of tasks.ingest.identity.Stored. Labels as null where there are none: the client reads many.
 select i.id, i.key, i.parent_id, i.position, s.ext_id, s.kind, s.title, s.declared, s.content_hash, s.origin,
        s.removed_at is not null, i.priority, s.body, s.line, s.depth, nullif(s.labels, '{}'), s.needs,
-       i.length, i.deadline, i.model, i.backend
+       i.length, i.deadline, i.named, i.backend
   from item i join item_source s on s.item_id = i.id
  where i.board_id = %(board)s and s.origin <> 'split'
  order by i.position, i.id
@@ -93,7 +93,7 @@ select nextval(pg_get_serial_sequence('item', 'id')) from generate_series(1, %(c
 
 -- name: copy_items
 -- By COPY: a large board is new rows only, and arrays of them cost the client more than the server.
-copy item (id, board_id, parent_id, key, position, status, priority, lane, length, deadline, model, backend)
+copy item (id, board_id, parent_id, key, position, status, priority, lane, length, deadline, model, named, backend)
   from stdin
 
 -- name: copy_sources
@@ -130,10 +130,11 @@ select count(*) from (
 -- Another deadline may be near or not: whoever looks for near ones finds it again.
 update item i
    set parent_id = g.parent_id, position = g.position, priority = g.priority, length = g.length, deadline = g.deadline,
-       model = g.model, backend = g.backend, hurried = i.hurried and i.deadline is not distinct from g.deadline
+       named = g.named, model = case when i.named is distinct from g.named then g.named else i.model end,
+       backend = g.backend, hurried = i.hurried and i.deadline is not distinct from g.deadline
   from unnest(%(ids)b::bigint[], %(parents)b::bigint[], %(positions)b::int4[], %(priorities)b::int2[],
               %(lengths)b::int2[], %(deadlines)b::timestamptz[], %(models)b::text[], %(backends)b::text[])
-       as g(id, parent_id, position, priority, length, deadline, model, backend)
+       as g(id, parent_id, position, priority, length, deadline, named, backend)
  where i.id = g.id
 
 -- name: close_reviews
@@ -153,7 +154,8 @@ update item i
    set status = case g.action when 'redo' then g.fresh when 'reshape' then g.fresh when 'restore' then g.fresh when 'reopen' then 0
                               when 'close' then 7 when 'remove' then case i.status when 4 then 4 else 6 end end,
        parent_id = case g.action when 'remove' then null else i.parent_id end,
-       ready = false, lease = null, attempts = 0, recipe = null, run_after = now(), lane = b.lane
+       ready = false, lease = null, attempts = 0, tried_before = tries, model = named, recipe = null, run_after = now(),
+       lane = b.lane
   from unnest(%(ids)b::bigint[], %(actions)b::text[], %(fresh)b::int2[]) as g(id, action, fresh), board b
  where i.id = g.id and b.id = i.board_id
    and case g.action
@@ -193,17 +195,19 @@ returning i.id, i.status
 -- name: move_splits
 -- Parts stand where the item stands that they are parts of, and are done by the model and backend that it names.
 with recursive below as (
-  select c.id, p.position, p.model, p.backend, ps.line, 1 as level
+  select c.id, p.position, p.named, p.backend, ps.line, 1 as level
     from item_source s join item c on c.id = s.item_id join item p on p.id = c.parent_id
     join item_source ps on ps.item_id = p.id
    where c.board_id = %(board)s and s.origin = 'split' and ps.origin <> 'split'
   union all
-  select c.id, b.position, b.model, b.backend, b.line, b.level + 1 from below b join item c on c.parent_id = b.id where b.level < 8
+  select c.id, b.position, b.named, b.backend, b.line, b.level + 1 from below b join item c on c.parent_id = b.id where b.level < 8
 ), lines as (
   update item_source s set line = b.line from below b where s.item_id = b.id and s.line <> b.line
 )
-update item i set position = b.position, model = b.model, backend = b.backend from below b
- where i.id = b.id and (i.position, i.model, i.backend) is distinct from (b.position, b.model, b.backend)
+update item i set position = b.position, named = b.named, backend = b.backend,
+       model = case when i.named is distinct from b.named then b.named else i.model end
+  from below b
+ where i.id = b.id and (i.position, i.named, i.backend) is distinct from (b.position, b.named, b.backend)
 
 -- name: drop_findings
 delete from finding where board_id = %(board)s and stage = any(%(stages)b::text[])

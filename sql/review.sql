@@ -65,7 +65,7 @@ returning item_id
 -- name: retry_item
 -- Fresh attempts: what was charged before the decision no longer counts. Ready only when what it needs is settled:
 -- its board may have got new needs while it waited.
-update item set status = 0, ready = false, attempts = 0, run_after = now()
+update item set status = 0, ready = false, attempts = 0, tried_before = tries, model = named, run_after = now()
  where id = %(item)s and status = 3 and recipe is not null
 returning board_id
 
@@ -80,7 +80,8 @@ select penstock_advance_board(board_id) from item i
         or exists (select from item c where c.parent_id = i.id and c.status not in (4, 6, 7)))
 
 -- name: do_whole
-update item set status = 0, ready = false, recipe = %(recipe)s, attempts = 0, run_after = now()
+update item set status = 0, ready = false, recipe = %(recipe)s, attempts = 0, tried_before = tries, model = named,
+       run_after = now()
  where id = %(item)s and status = 3 returning board_id
 
 -- name: reject_item

@@ -123,5 +123,9 @@ def _resources(connection: Connection, settings: Settings) -> list[str]:
 def _models(connection: Connection, settings: Settings) -> set[str]:
     declared = {name for each in settings.endpoints for name in (each.model, *each.models) if name}
     for each in load_recipes(settings).values():
-        declared |= {*filter(None, [each.header.model]), *each.header.models}
+        declared |= {
+            *filter(None, [each.header.model]),
+            *each.header.models,
+            *each.header.ladder,
+        }
     return declared | {row[0] for row in connection.execute(statement("pause.known_models"))}

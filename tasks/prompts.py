@@ -82,6 +82,7 @@ def render(
     fence: str | None = None,
     secret: bytes = _SECRET,
     parts: int | None = None,
+    share: float = 1.0,
 ) -> Rendered:
     """Render the prompt of one item.
 
@@ -89,6 +90,7 @@ def render(
     lowest score first; an item that is too long by itself is sent whole, and the server says so. The passages
     that are left come back with hidden text removed, as the model sees them. `fence` is for tests; by default it
     comes from `secret` and what the item shares with others. `parts`: how many an item that is to be split might have.
+    `share`: where it is less than 1, passages are left out until the prompt has no more than that share of its length.
     Raises RecipeError where the template fails.
     """
     texts = {name: visible(getattr(item, name) or "") for name in _FIELDS}
@@ -106,6 +108,8 @@ def render(
             raise RecipeError(
                 f"{recipe.path}: the section Prompt failed: {error}. Correct the template."
             ) from error
+        if share < 1:
+            budget, share = min(budget, int(share * (len(system) + len(prompt))) - len(system)), 1.0
         excess = len(prompt) - budget
         if excess <= 0 or not kept:
             break

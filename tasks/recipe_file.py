@@ -157,8 +157,24 @@ class _Checker:
             raise self.fail(("splits",), "`splits: true` needs a schema with `subtasks`.")
         if self.header.approve and not self.header.splits:
             raise self.fail(("approve",), "`approve: true` is for recipes that split (`splits: true`).")
+        self._ladder()
         for index, check in enumerate(self.header.checks):
             self._check(index, check, properties)
+
+    def _ladder(self) -> None:
+        ladder = self.header.ladder
+        if ladder and (self.header.model is not None or self.header.models):
+            other = "models" if self.header.models else "model"
+            raise self.fail(("ladder",), f"`ladder` and `{other}` can't both be there; keep one of them.")
+        for index, name in enumerate(ladder):
+            if name in ladder[:index]:
+                raise self.fail(("ladder", index), f"`ladder` has {name!r} twice; keep one of them.")
+        most = self.header.max_attempts
+        if most is not None and most < len(ladder):
+            raise self.fail(
+                ("max_attempts",),
+                f"`ladder` has {len(ladder)} models, and `max_attempts: {most}` would never ask the last.",
+            )
 
     def _schema(self) -> dict[str, Any]:
         schema = self.header.answer_schema

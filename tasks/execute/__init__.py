@@ -225,7 +225,7 @@ class _Work:
                 log.info("%d items of a drain that is no more were given back.", lease.recovered)
             await self._reroute(connection)
             work = Drain(
-                store=Store(connection, lease.token),
+                store=Store(connection, lease.token, away=self.settings.retry_delay),
                 lease=lease,
                 backend=seat.backend,
                 endpoint=seat.endpoint,

@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from models.calls import ModelCallError, ModelRequest, Passage
+from models.endpoint import Endpoint
 from models.enums import ErrorType, TimeoutKind
 from models.recipe import ROLLUP, Recipe, Rendered
+from tasks.execute.again import NEW, Past, adapted
 from tasks.execute.calls import Calls
 from tasks.execute.gate import INTERACTIVE, NORMAL
 from tasks.execute.reuse import Plan, Reply
@@ -18,8 +20,16 @@ from tasks.execute.work import Batch, ClaimedItem
 
 class Render(Protocol):
     def __call__(
-        self, recipe: Recipe, item: ClaimedItem, passages: Sequence[Passage], reason: str | None
-    ) -> Rendered: ...
+        self,
+        recipe: Recipe,
+        item: ClaimedItem,
+        passages: Sequence[Passage],
+        reason: str | None,
+        *,
+        share: float = 1.0,
+    ) -> Rendered:
+        """`share`: of the prompt's length, that may be sent of it."""
+        ...
 
 
 def as_request(
@@ -41,10 +51,31 @@ def as_request(
         passages=rendered.passages,
         rolls_up=batch.recipe == ROLLUP,
         schema=header.answer_schema,
-        max_tokens=header.max_tokens,
+        max_tokens=rendered.max_tokens or header.max_tokens,
         temperature=header.temperature,
         context_tokens=context_tokens,
     )
+
+
+def prompt_of(
+    render: Render,
+    recipe: Recipe,
+    item: ClaimedItem,
+    passages: Sequence[Passage],
+    past: Past | None,
+    endpoint: Endpoint,
+) -> Rendered:
+    """The prompt of an item's next try; `past` None: of its first."""
+    if past is None:
+        return render(recipe, item, passages, None)
+    rendered = render(recipe, item, passages, past.reason, share=past.share)
+    return adapted(rendered, recipe, past, endpoint.context_tokens)
+
+
+def too_late(past: Past) -> ModelCallError:
+    """Of an item whose time was up before it could be asked again; with what it failed with the last time."""
+    last = f" The last time ({past.error_type}): {past.error}" if past.error else ""
+    return ModelCallError(ErrorType.TIMEOUT, f"Its time was up before it could be asked.{last}")
 
 
 @dataclass(slots=True)
@@ -54,6 +85,7 @@ class Asked:
     replies: list[Reply]
     began: float | None = None  # when its first request was let in, on the loop's clock
     under_way: set[int] = field(default_factory=set)  # sent, and not answered yet
+    seconds: dict[int, float] = field(default_factory=dict)  # by place, that its call took
 
     @classmethod
     def of(cls, batch: Batch) -> Asked:
@@ -68,6 +100,11 @@ class Asked:
 @dataclass(frozen=True, slots=True)
 class Asker:
     calls: Calls
+    past: Mapping[int, Past] = field(default_factory=dict)  # by item; not of those that were never tried
+    until: Mapping[int, float] = field(
+        default_factory=dict
+    )  # by item, of those that were: when its time is up, on the loop's clock
+    limit: float | None = None  # seconds that the others have, from when they are asked
 
     async def ask_all(self, batch: Batch, places: Sequence[int], plan: Plan, into: Asked) -> None:
         """Ask for the items at these places of the batch.
@@ -110,14 +147,24 @@ class Asker:
 
             try:
                 while (place := next(waiting, None)) is not None:
+                    item = batch.items[place]
+                    until = self.until.get(item.id)
                     try:
-                        if not await may_ask():
-                            return
+                        async with asyncio.timeout_at(until):
+                            if not await may_ask():
+                                return
+                    except TimeoutError:  # its own time was up while it waited
+                        into.replies[place] = too_late(self.past.get(item.id, NEW))
+                        continue
                     except ModelCallError as error:  # its model could not be loaded
                         into.replies[place] = error
                         return
                     into.under_way.add(place)
-                    into.replies[place] = await self.calls.ask(plan.requests[place])
+                    sent = clock()
+                    if self.limit is not None and item.id not in self.past:
+                        until = sent + self.limit
+                    into.replies[place] = await self.calls.ask(plan.requests[place], until)
+                    into.seconds[place] = clock() - sent
                     into.under_way.discard(place)
                     if gate.must_yield(turn=batch.id, lane=lane):
                         leave()

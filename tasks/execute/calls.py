@@ -8,6 +8,7 @@ from typing import Protocol
 
 from models.calls import Backend, ModelAnswer, ModelCallError, ModelRequest
 from models.endpoint import Endpoint
+from models.enums import ErrorType, TimeoutKind
 from tasks.execute.gate import Gate
 
 
@@ -39,16 +40,25 @@ class Calls:
     weather: Weather
     deadline: float | None  # on the loop's clock
 
-    async def ask(self, request: ModelRequest) -> ModelAnswer | ModelCallError:
-        """One call, within its deadline; what became of it is told to the weather."""
+    async def ask(self, request: ModelRequest, until: float | None = None) -> ModelAnswer | ModelCallError:
+        """One call, within its deadline; what became of it is told to the weather.
+
+        `until`: on the loop's clock, when the item's own time is up. A call that it ends says nothing of the server.
+        """
         started = asyncio.get_running_loop().time()
         deadline = started + self.endpoint.call_timeout
         if self.deadline is not None:
             deadline = min(deadline, self.deadline)
+        own = until is not None and until < deadline
+        if until is not None:
+            deadline = min(deadline, until)
         in_flight = self.weather.gate.in_flight
         try:
             answer = await self.backend.answer(request, deadline)
         except ModelCallError as error:
+            if own and error.timeout is TimeoutKind.TOTAL:
+                words = f"{error} The item had no more time than that."
+                return ModelCallError(ErrorType.TIMEOUT, words, timeout=error.timeout)
             await self.weather.failed(request.model, error, started)
             return error
         self.weather.answered(request.model, answer, started, in_flight)

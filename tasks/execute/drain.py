@@ -21,13 +21,15 @@ from models.errors import BackendUnavailable
 from models.recipe import ROLLUP, Recipe, Rendered
 from models.settings import Endpoint, Settings
 from models.verdict import AnswerRow, BatchVerdict, Failure
-from tasks.execute.asking import Asked, Asker, Render, as_request
+from tasks.execute.again import NEW, Past
+from tasks.execute.asking import Asked, Asker, Render, as_request, prompt_of
 from tasks.execute.budget import cost
 from tasks.execute.calls import Calls
 from tasks.execute.lease import Lease
 from tasks.execute.limits import Grant, Reservation
 from tasks.execute.order import URGENT, Choice, Group, Order
 from tasks.execute.parts import gather
+from tasks.execute.policy import time_limit
 from tasks.execute.pressure import Pressure, WhyNot
 from tasks.execute.provider_batch import run_provider_batches
 from tasks.execute.provider_rows import Prepared
@@ -246,9 +248,9 @@ class Drain:
 
     async def _prepared(self, batch: Batch) -> Prepared:
         recipe = self.recipes[batch.recipe]
-        reasons = await self.store.reasons(batch.items)
+        past = await self.store.past(batch.items)
         batch, passages, simulated = await self._material(batch, recipe)
-        rendered = await self._rendered(batch, recipe, passages, reasons)
+        rendered = await self._rendered(batch, recipe, passages, past)
         batch, passages, rendered = await self._without_known(batch, passages, rendered)
         tokens = self._estimate(batch, recipe, passages)
         grant = await self.pressure.reserve(len(batch.items), tokens, recipe.header.max_tokens, batch.model)
@@ -425,32 +427,40 @@ class Drain:
     async def run_batch(self, batch: Batch) -> Tally:
         """Ask, check, write: one batch from claimed to settled."""
         recipe = self.recipes[batch.recipe]
-        reasons = await self.store.reasons(batch.items)
+        past = await self.store.past(batch.items)
         batch, passages, simulated = await self._material(batch, recipe)
-        rendered = await self._rendered(batch, recipe, passages, reasons)
+        rendered = await self._rendered(batch, recipe, passages, past)
         plan = await self.reuse.plan(batch, recipe, self._requests(batch, rendered), rendered)
+        so_far = Asked.of(batch)
         try:
-            replies = await self._ask(batch, recipe, passages, plan)
+            replies = await self._ask(batch, recipe, passages, plan, past, so_far)
             replies = [
                 replace(reply, simulated=True)
                 if isinstance(reply, ModelAnswer) and item.id in simulated
                 else reply
                 for item, reply in zip(batch.items, replies, strict=True)
             ]
-            return await self.finish(batch, rendered, replies, plan)
+            return await self.finish(batch, rendered, replies, plan, so_far.seconds)
         finally:
             self.reuse.leave(plan)
 
     async def _ask(
-        self, batch: Batch, recipe: Recipe, passages: Sequence[Sequence[Passage]], plan: Plan
+        self,
+        batch: Batch,
+        recipe: Recipe,
+        passages: Sequence[Sequence[Passage]],
+        plan: Plan,
+        past: Mapping[int, Past],
+        so_far: Asked,
     ) -> list[Reply]:
         """Ask for those items that have to be; the others get their replies from where they are."""
-        so_far = Asked.of(batch)
         if plan.ask:
             tokens = self._estimate(batch, recipe, passages)
             grant = await self.pressure.reserve(len(plan.ask), tokens, recipe.header.max_tokens, batch.model)
             try:
-                await Asker(self.calls).ask_all(batch, plan.ask[: grant.requests], plan, so_far)
+                limit = time_limit(recipe, NEW, self.recipes, self.settings)
+                asker = Asker(self.calls, past, self._times_up(recipe, past), limit)
+                await asker.ask_all(batch, plan.ask[: grant.requests], plan, so_far)
             finally:
                 plan.land(so_far.replies)
                 await self.pressure.settle(batch, so_far.spent(), grant, tokens + recipe.header.max_tokens)
@@ -468,11 +478,12 @@ class Drain:
         batch: Batch,
         recipe: Recipe,
         passages: Sequence[Sequence[Passage]],
-        reasons: Mapping[int, str],
+        past: Mapping[int, Past],
     ) -> list[Rendered]:
         rendered = []
         for item, found in zip(batch.items, passages, strict=True):
-            rendered.append(self.stages.render(recipe, item, found, reasons.get(item.id)))
+            before = past.get(item.id)
+            rendered.append(prompt_of(self.stages.render, recipe, item, found, before, self.endpoint))
             await asyncio.sleep(0)  # a thousand prompts must not keep the heartbeat waiting
         return rendered
 
@@ -487,6 +498,16 @@ class Drain:
             )
             for item, prompt in zip(batch.items, rendered, strict=True)
         ]
+
+    def _times_up(self, recipe: Recipe, past: Mapping[int, Past]) -> dict[int, float]:
+        """By item: when its time is up, on the loop's clock. With a fallback it is tried once, whatever the time."""
+        now = asyncio.get_running_loop().time()
+        until: dict[int, float] = {}
+        for item_id, before in past.items():
+            limit = time_limit(recipe, before, self.recipes, self.settings)
+            if limit is not None and before.here:
+                until[item_id] = now + limit - before.elapsed
+        return until
 
     def _estimate(self, batch: Batch, recipe: Recipe, passages: Sequence[Sequence[Passage]]) -> int:
         """Tokens of the longest prompt of a batch, roughly: what a budget is reserved by."""
@@ -503,10 +524,14 @@ class Drain:
         rendered: Sequence[Rendered | None],
         replies: Sequence[Reply],
         plan: Plan | None = None,
+        seconds: Mapping[int, float] | None = None,
     ) -> Tally:
-        """Check and write what was asked; give back what was not. `plan`: what was not asked for itself."""
+        """Check and write what was asked; give back what was not. `plan`: what was not asked for itself.
+
+        `seconds`: by place, that the call took.
+        """
         recipe = self.recipes[batch.recipe]
-        returns = {item.id: 0 for item in batch.items} | await self.store.returns(batch.items)
+        past = await self.store.past(batch.items)
         rows = [
             AnswerRow(item.id, item.question, reply, prompt.passages)
             for item, prompt, reply in zip(batch.items, rendered, replies, strict=True)
@@ -515,10 +540,17 @@ class Drain:
         checked = await self.stages.validate(recipe, rows) if rows else BatchVerdict({})
         if recipe.header.splits:
             checked = await self._checked_splits(checked)
-        reporter = Reporter(self.recipes, self.settings, returns, self.backend.name == "extractive")
+        reporter = Reporter(
+            self.recipes,
+            self.settings,
+            past,
+            self.endpoint.context_tokens,
+            deterministic=self.backend.name == "extractive",
+        )
+        took = seconds or {}
         reports = [
-            reporter.report(recipe, item, prompt, reply, checked.verdicts.get(item.id))
-            for item, prompt, reply in zip(batch.items, rendered, replies, strict=True)
+            reporter.report(recipe, item, prompt, reply, checked.verdicts.get(item.id), took.get(place))
+            for place, (item, prompt, reply) in enumerate(zip(batch.items, rendered, replies, strict=True))
             if prompt is not None and reply is not None
         ]
         price = self.pressure.price(batch.model)

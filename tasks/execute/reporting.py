@@ -13,16 +13,18 @@ from models.recipe import Recipe, Rendered
 from models.settings import Settings
 from models.verdict import Verdict
 from tasks.execute import policy
+from tasks.execute.again import Past, longest_answer
 from tasks.execute.work import ClaimedItem, Report
 
 
 @dataclass(frozen=True, slots=True)
 class Reporter:
-    """`returns`: by item, how often in a row the server was at fault before this try."""
+    """`past`: by item, its tries before this one; not of those that were tried for the first time."""
 
     recipes: Mapping[str, Recipe]
     settings: Settings
-    returns: Mapping[int, int]
+    past: Mapping[int, Past]
+    context_tokens: int = 8192  # of the endpoint
     deterministic: bool = False  # the same question gets the same answer: asking again is pointless
 
     def report(
@@ -32,13 +34,38 @@ class Reporter:
         rendered: Rendered,
         reply: ModelAnswer | ModelCallError,
         verdict: Verdict | None,
+        seconds: float | None = None,
     ) -> Report:
-        """Raises PenstockError where the recipe falls back to one that does not exist."""
+        """`seconds`: that the call took; None: as the server said.
+
+        Raises PenstockError where the recipe falls back to one that does not exist.
+        """
+        answer = reply if isinstance(reply, ModelAnswer) else reply.partial
+        if seconds is None:
+            seconds = answer.seconds if answer else 0.0
+        report = self._report(recipe, item, rendered, reply, verdict, seconds)
+        report.seconds, report.tried = seconds, rendered.tried
+        if report.next.why:
+            report.error = f"{report.error} {report.next.why}"
+        return report
+
+    def _report(
+        self,
+        recipe: Recipe,
+        item: ClaimedItem,
+        rendered: Rendered,
+        reply: ModelAnswer | ModelCallError,
+        verdict: Verdict | None,
+        seconds: float,
+    ) -> Report:
+        def after(error_type: ErrorType, retry_after: float | None = None) -> policy.Next:
+            return self._after(error_type, recipe, item, rendered, seconds, retry_after)
+
         if isinstance(reply, ModelCallError):
             report = Report(
                 item,
                 rendered.prompt_hash,
-                self._after(reply.error_type, recipe, item, reply.retry_after),
+                after(reply.error_type, reply.retry_after),
                 reply.partial,
                 reply.error_type,
                 str(reply),
@@ -49,7 +76,7 @@ class Reporter:
             report = Report(
                 item,
                 rendered.prompt_hash,
-                self._after(error_type, recipe, item),
+                after(error_type),
                 reply,
                 error_type,
                 "The checks said nothing about this answer.",
@@ -76,7 +103,7 @@ class Reporter:
             report = Report(
                 item,
                 rendered.prompt_hash,
-                self._after(error_type, recipe, item),
+                after(error_type),
                 reply,
                 error_type,
                 "; ".join(failure.message for failure in verdict.failures),
@@ -88,14 +115,26 @@ class Reporter:
         return report
 
     def _after(
-        self, error_type: ErrorType, recipe: Recipe, item: ClaimedItem, retry_after: float | None = None
+        self,
+        error_type: ErrorType,
+        recipe: Recipe,
+        item: ClaimedItem,
+        rendered: Rendered,
+        seconds: float,
+        retry_after: float | None,
     ) -> policy.Next:
+        past = self.past.get(item.id) or Past(elapsed=seconds)
+        tokens = rendered.max_tokens or recipe.header.max_tokens
+        longer = longest_answer(recipe, rendered, self.context_tokens, 2 * past.growth)
         then = policy.after_failure(
             error_type,
             recipe,
             self.settings,
             attempts=item.attempts,
-            returns=self.returns.get(item.id, 0),
+            past=past,
+            model=item.model,
+            room=policy.Room(longer=longer > tokens, shorter=rendered.can_shrink),
+            limit=policy.time_limit(recipe, past, self.recipes, self.settings),
             retry_after=retry_after,
             deterministic=self.deterministic,
         )

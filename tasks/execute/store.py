@@ -18,6 +18,7 @@ from models.recipe import ROLLUP, Recipe
 from sql.deadlocks import again_after_deadlock
 from sql.statements import statement
 from tasks.execute import reuse
+from tasks.execute.again import Past, reason_of
 from tasks.execute.order import URGENT, Group
 from tasks.execute.work import Batch, ClaimedItem, Report, Tally
 
@@ -91,14 +92,16 @@ class Left:
 
 
 class Store:
-    def __init__(self, connection: psycopg.AsyncConnection, token: int) -> None:
+    def __init__(self, connection: psycopg.AsyncConnection, token: int, *, away: float = 90.0) -> None:
+        """`away`: seconds for which what failed on this endpoint is another's, where one is alive."""
         self._connection = connection
         self._token = token
+        self._away = away
         self._lock = asyncio.Lock()
 
     async def groups(self, scope: Scope, without: Collection[int] = ()) -> list[Group]:
         """The groups that have something to claim, on boards that are not among `without`."""
-        parameters = scope.places() | {"without": list(without)}
+        parameters = self._places(scope) | {"without": list(without)}
         async with self._lock, self._connection.transaction():
             await self._connection.execute(statement("execute.by_index"))
             cursor = await self._connection.execute(statement("execute.groups"), parameters)
@@ -122,7 +125,7 @@ class Store:
             await self._connection.execute(statement("execute.by_index"))
             boards = {"limited": list(limited)}
             full = [board for board, left in await self._room(boards) if not left] if limited else []
-            look = scope.places() | {"without": [*without, *full]}
+            look = self._places(scope) | {"without": [*without, *full]}
             cursor = await self._connection.execute(statement("execute.groups"), look)
             wish = choose([scope.group(*row) for row in await cursor.fetchall()])
             if wish is None:
@@ -131,7 +134,7 @@ class Store:
             if limited:
                 await self._connection.execute(statement("execute.hold_limited"), boards)
                 room = dict(await self._room(boards))
-            parameters = scope.places() | {
+            parameters = self._places(scope) | {
                 "group_backend": wish.group.backend,
                 "recipe": wish.group.recipe,
                 "model": wish.group.model,
@@ -144,7 +147,6 @@ class Store:
                 "without": [*without, *(board for board, left in room.items() if not left)],
                 "limited": list(room),
                 "room": list(room.values()),
-                "token": self._token,
             }
             rows = await (await self._connection.execute(statement("execute.claim"), parameters)).fetchall()
             if not rows:
@@ -159,6 +161,9 @@ class Store:
                 int(opened[0]), items[0].recipe, str(row["model"]), items, wish.group.urgency < URGENT
             )
 
+    def _places(self, scope: Scope) -> dict[str, Any]:
+        return scope.places() | {"token": self._token, "away": self._away}
+
     async def _room(self, boards: dict[str, list[int]]) -> list[tuple[int, int]]:
         cursor = await self._connection.execute(statement("execute.limited"), boards)
         return await cursor.fetchall()
@@ -167,28 +172,18 @@ class Store:
         """Items whose deadline is less than `lead` seconds away go first from now on."""
         await self._run("execute.hurry", {"lead": lead})
 
-    async def reasons(self, items: Sequence[ClaimedItem]) -> dict[int, str]:
-        """Why the last try of each was not accepted, in words for the next prompt."""
-        again = [item.id for item in items if item.attempts]
+    async def past(self, items: Sequence[ClaimedItem]) -> dict[int, Past]:
+        """The tries of each since it began anew; nothing of one that is tried for the first time."""
+        again = [item for item in items if item.tries > item.tried_before + 1]
         if not again:
             return {}
+        parameters = {"items": [item.id for item in again], "since": [item.tried_before for item in again]}
         async with self._lock, self._connection.transaction():
-            cursor = await self._connection.execute(statement("execute.last_failures"), {"items": again})
+            cursor = await self._connection.execute(statement("execute.past"), parameters)
             return {
-                item_id: "; ".join(check["message"] for check in checks or [] if check["error_type"])
-                or error
-                or error_type
-                for item_id, error_type, error, checks in await cursor.fetchall()
+                row[0]: Past(*row[1:9], tuple(row[9]), reason_of(*row[10]) if row[10] else None)
+                for row in await cursor.fetchall()
             }
-
-    async def returns(self, items: Sequence[ClaimedItem]) -> dict[int, int]:
-        """How often in a row each came back because of the server; none where it never did."""
-        again = [item.id for item in items if item.tries > item.attempts + 1]
-        if not again:
-            return {}
-        async with self._lock, self._connection.transaction():
-            cursor = await self._connection.execute(statement("execute.returns"), {"items": again})
-            return dict(await cursor.fetchall())
 
     @again_after_deadlock
     async def settle(
@@ -206,7 +201,11 @@ class Store:
 
         `keys`: by item what its answer is found again by, once it is accepted.
         """
-        columns = _columns(reports) | {"token": self._token, "batch": batch.id, "trace_id": trace_id}
+        columns = _columns(reports, batch.model) | {
+            "token": self._token,
+            "batch": batch.id,
+            "trace_id": trace_id,
+        }
         tally = Tally(batches=1)
         async with self._lock, self._connection.transaction():
             await self._connection.execute(
@@ -334,7 +333,8 @@ def _plain(text: str | None) -> str | None:
     return None if text is None else text.replace("\0", "")
 
 
-def _columns(reports: Sequence[Report]) -> dict[str, list[Any]]:
+def _columns(reports: Sequence[Report], asked: str) -> dict[str, list[Any]]:
+    """`asked`: the model of the batch."""
     answers = [report.answer for report in reports]
     return {
         "items": [report.item.id for report in reports],
@@ -342,14 +342,11 @@ def _columns(reports: Sequence[Report]) -> dict[str, list[Any]]:
         "charged": [report.next.charged for report in reports],
         "delays": [float(report.next.delay) for report in reports],
         "next_recipes": [report.next.next_recipe for report in reports],
-        "models": [
-            answer.model if answer else report.item.model or ""
-            for answer, report in zip(answers, reports, strict=True)
-        ],
+        "models": [answer.model if answer else asked for answer in answers],
         "prompt_hashes": [report.prompt_hash for report in reports],
         "prompt_tokens": [answer.prompt_tokens if answer else None for answer in answers],
         "completion_tokens": [answer.completion_tokens if answer else None for answer in answers],
-        "seconds": [float(answer.seconds) if answer else 0.0 for answer in answers],
+        "seconds": [float(report.seconds) for report in reports],
         "error_types": [str(report.error_type) if report.error_type else None for report in reports],
         "errors": [_plain(report.error) for report in reports],
         "answers": [_plain(answer.text) if answer else None for answer in answers],
@@ -363,4 +360,7 @@ def _columns(reports: Sequence[Report]) -> dict[str, list[Any]]:
         "costs": [report.cost for report in reports],
         "reused": [report.reused for report in reports],
         "digests": [report.digest for report in reports],
+        "next_models": [report.next.next_model for report in reports],
+        "elsewhere": [report.next.elsewhere for report in reports],
+        "tried": [report.tried or None for report in reports],
     }

@@ -31,6 +31,7 @@ class ClaimedItem:
     parent_title: str | None
     parent_body: str | None
     complexity: int | None = None
+    tried_before: int = 0  # of `tries`, those before it began anew
 
     @property
     def question(self) -> str:
@@ -66,6 +67,8 @@ class Report:
     cost: float | None = None  # in US dollars; None: not known
     reused: bool = False  # no call was made for it (tasks/execute/reuse.py)
     digest: str | None = None  # of the model that was asked; None: its server does not say
+    seconds: float = 0.0  # that the try took, an error's too
+    tried: str = ""  # what was otherwise than at a first try
 
 
 @dataclass(slots=True)

@@ -306,6 +306,7 @@ def _add(connection: Connection, board_id: int, new: Sequence[Row], *, lane: int
                         row.length,
                         row.deadline,
                         row.model,
+                        row.model,
                         row.backend,
                     )
                 )

@@ -16,7 +16,7 @@ from backends.anthropic import AnthropicBackend
 from backends.gemini import GeminiBackend
 from backends.openai import OpenAIBackend
 from models.endpoint import Endpoint
-from models.enums import RULES, ErrorType, Retry, TimeoutKind
+from models.enums import RULES, ErrorType, Step, TimeoutKind
 
 DOCS = (Path(__file__).parents[2] / "docs" / "protocols.md").read_text("utf-8")
 PROTOCOLS = {"openai": OpenAIBackend, "anthropic": AnthropicBackend, "gemini": GeminiBackend}
@@ -24,19 +24,22 @@ PROTOCOLS = {"openai": OpenAIBackend, "anthropic": AnthropicBackend, "gemini": G
 
 def test_every_error_type_has_its_rule_and_the_document_shows_it() -> None:
     assert set(RULES) == set(ErrorType)
-    rows = re.findall(r"^\| `(\w+)` \| (\w+) \| (\w+) \| (yes|no) \| (yes|no) \|$", DOCS, re.MULTILINE)
+    rows = re.findall(r"^\| `(\w+)` \| (\w+) \| ([\w, ]+|—) \| (yes|no) \| (yes|no) \|$", DOCS, re.MULTILINE)
     assert [row[0] for row in rows] == list(RULES)
-    for name, fault, retry, breaker, charged in rows:
+    for name, fault, steps, breaker, charged in rows:
         rule = ErrorType(name).rule
-        assert (fault, retry) == (rule.fault, rule.retry)
+        assert (fault, steps) == (rule.fault, ", ".join(rule.steps) or "—")
         assert (breaker == "yes", charged == "yes") == (rule.breaker, rule.charged)
+
+
+def test_every_step_is_described() -> None:
+    assert re.findall(r"^\| \*(\w+)\* \| ", DOCS, re.MULTILINE) == list(Step)
 
 
 def test_rules_make_sense_together() -> None:
     for kind, rule in RULES.items():
-        assert rule.charged is not (rule.retry is Retry.LATER), (
-            kind
-        )  # what comes back later is not the item's fault
+        # What comes back later is not the item's fault.
+        assert rule.charged is not (Step.LATER in rule.steps), kind
         assert not (rule.charged and rule.breaker), kind  # an item's fault says nothing of the server
 
 

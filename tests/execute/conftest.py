@@ -65,7 +65,7 @@ async def no_recall(connection: Any, items: Sequence[ClaimedItem], limit: int) -
 
 
 def plain_prompt(
-    recipe: Recipe, item: ClaimedItem, passages: Sequence[Passage], reason: str | None
+    recipe: Recipe, item: ClaimedItem, passages: Sequence[Passage], reason: str | None, *, share: float = 1.0
 ) -> Rendered:
     given = "".join(f"\n{passage.cite}: {passage.text}" for passage in passages)
     prompt = f"{item.title} {item.body}{given} {reason or ''}"

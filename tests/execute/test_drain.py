@@ -89,7 +89,12 @@ async def test_a_bad_answer_is_charged_and_asked_again_with_the_reason(world: Wo
     prompts: list[str] = []
 
     def render(
-        recipe: Recipe, item: ClaimedItem, passages: Sequence[Passage], reason: str | None
+        recipe: Recipe,
+        item: ClaimedItem,
+        passages: Sequence[Passage],
+        reason: str | None,
+        *,
+        share: float = 1.0,
     ) -> Rendered:
         prompt = STAGES.render(recipe, item, passages, reason)
         prompts.append(prompt.prompt)

@@ -66,7 +66,12 @@ async def test_two_half_batches_share_a_call(world: World) -> None:
     both, rendered = asyncio.Event(), 0
 
     def render(
-        recipe: Recipe, item: ClaimedItem, passages: Sequence[Passage], reason: str | None
+        recipe: Recipe,
+        item: ClaimedItem,
+        passages: Sequence[Passage],
+        reason: str | None,
+        *,
+        share: float = 1.0,
     ) -> Rendered:
         nonlocal rendered
         rendered += 1

@@ -323,7 +323,14 @@ async def test_without_a_model_each_part_is_quoted_and_cited(world: World, tree:
     recipes = load_recipes(Settings())
     endpoint = Endpoint(backend=BackendName.EXTRACTIVE, url="extractive://local")
 
-    def prompt(recipe: Recipe, item: ClaimedItem, passages: Sequence[Passage], reason: str | None) -> Any:
+    def prompt(
+        recipe: Recipe,
+        item: ClaimedItem,
+        passages: Sequence[Passage],
+        reason: str | None,
+        *,
+        share: float = 1.0,
+    ) -> Any:
         return render(recipe, item, passages, reason, context_tokens=endpoint.context_tokens)
 
     stages = Stages(no_recall, prompt, validate_batch, no_split)

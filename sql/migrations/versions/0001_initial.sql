@@ -189,10 +189,13 @@ create table item (
   length       smallint not null default 0,   -- of its text, as a power of two: the longest of a prefix runs first
   recipe       text,                          -- null: a container or nothing to run
   backend      text,                          -- null: any
-  model        text,                          -- null: the endpoint's
+  model        text,                          -- which is asked; null: the endpoint's
+  named        text,                          -- the one that the board names: after failures `model` may be another
+  avoid        text,                          -- the resource that failed on it: another endpoint's, while one is alive
   run_after    timestamptz not null default now(), -- since when it may be claimed: what max_wait is counted from
   attempts     smallint not null default 0,   -- charged to the item
   tries        smallint not null default 0,   -- all of them: numbers the rows of attempt
+  tried_before smallint not null default 0,   -- of them, those before it began anew
   lease        bigint,                        -- fencing token of the drain that runs it
   rollup       boolean not null default true, -- if it has parts: their results are to be put together into one
   rolled_of    bigint,                        -- which results that was asked for: penstock_parts when it became ready
@@ -328,11 +331,12 @@ create table attempt (
   cached_tokens     integer,                  -- of prompt_tokens, those that the server had read before
   cost              double precision,         -- in US dollars; null: not known
   seconds           real not null,
-  outcome           text not null,            -- accepted, retry, deferred, returned
+  outcome           text not null,            -- accepted, retry, fallback, deferred, failed, returned
   error_type        text,
   error             text,
   answer            text,
   checks            jsonb,                    -- failed checks with their words
+  tried             text,                     -- what was otherwise than at a first try; null: nothing
   trace_id          text,
   simulated         boolean not null default false,
   cached            boolean not null default false,  -- no call was made for it: its tokens were paid for another one
@@ -557,7 +561,8 @@ begin
     ), weighed as materialized (
       select id, case when rollup then penstock_parts(id) end as parts from finished
     ), due as (
-      update item set status = 1, ready = true, recipe = 'rollup', rolled_of = w.parts, attempts = 0, run_after = now()
+      update item set status = 1, ready = true, recipe = 'rollup', rolled_of = w.parts, attempts = 0,
+             tried_before = tries, model = named, run_after = now()
         from weighed w where item.id = w.id and w.parts is not null
       returning item.id
     ), rolled as (
@@ -624,7 +629,7 @@ begin
     ), written as (
       update item set status = case when d.parts is null then d.status else 1 end, ready = d.parts is not null,
              recipe = case when d.parts is not null then 'rollup' end, rolled_of = d.parts, lease = null, attempts = 0,
-             run_after = now()
+             tried_before = tries, model = named, run_after = now()
         from due d where item.id = d.id
       returning item.id, d.was, d.parts
     ), undone as (
