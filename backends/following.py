@@ -9,6 +9,7 @@ from typing import Protocol, Self
 
 import httpx
 
+from backends.connections import BROKEN
 from backends.streams import Event, Reader
 from models.calls import ModelCallError
 from models.enums import ErrorType, TimeoutKind
@@ -162,5 +163,5 @@ class Following:
                 async for chunk in stream:
                     size += len(chunk)
                     check_size(size, self._url)
-        except (TimeoutError, httpx.HTTPError):
+        except (TimeoutError, httpx.DecodingError, *BROKEN):
             pass  # the answer is complete; the connection is not used again

@@ -156,7 +156,9 @@ class OpenAIBackend(Sleeps, Served):
             return False
         heard.understood = True
         text = _text(message.get("content"))
-        thought = any(text_or_nothing(message.get(key)) for key in ("reasoning_content", "reasoning"))
+        thought = bool(
+            text_or_nothing(message.get("reasoning_content")) or text_or_nothing(message.get("reasoning"))
+        )
         refusal = text_or_nothing(message.get("refusal"))
         finish = text_or_nothing(choice.get("finish_reason"))
         if text:

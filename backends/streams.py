@@ -85,33 +85,30 @@ class SSE:
         self._data: list[bytes] = []
 
     def feed(self, chunk: bytes) -> list[Event]:
-        events: list[Event] = []
-        for line in self._lines.feed(chunk):
-            self._line(line, events)
-        return events
+        return self._events(self._lines.feed(chunk))
 
     def end(self) -> list[Event]:
-        events: list[Event] = []
-        if rest := self._lines.end():
-            self._line(rest, events)
-        self._line(b"", events)
-        return events
+        return self._events([self._lines.end(), b""])
 
-    def _line(self, line: bytes, events: list[Event]) -> None:
-        if self._first:
+    def _events(self, lines: list[bytes]) -> list[Event]:
+        """What these lines bring to an end."""
+        events: list[Event] = []
+        if self._first and lines:
             self._first = False
-            line = line.removeprefix(_BOM)
-        if not line:
-            if self._data:
-                events.append(Event(self._name, b"\n".join(self._data)))
-                self._data = []
-            self._name = ""
-            return
-        field, _, value = line.partition(b":")
-        if field == b"data":
-            self._data.append(value.removeprefix(b" "))
-        elif field == b"event":
-            self._name = value.removeprefix(b" ").decode("utf-8", "replace")
+            lines[0] = lines[0].removeprefix(_BOM)
+        for line in lines:
+            if not line:
+                if self._data:
+                    events.append(Event(self._name, b"\n".join(self._data)))
+                    self._data = []
+                self._name = ""
+                continue
+            field, _, value = line.partition(b":")
+            if field == b"data":
+                self._data.append(value.removeprefix(b" "))
+            elif field == b"event":
+                self._name = value.removeprefix(b" ").decode("utf-8", "replace")
+        return events
 
 
 def reader_of(content_type: str, begins: bytes) -> Reader | None:

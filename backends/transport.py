@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import httpcore
 import httpx
 import orjson
 
 from backends.addressing import checked_url, encoded, headers_of, secrets_of
+from backends.connections import BROKEN, Connections, body_of
 from backends.failures import Words, failure, one_line
 from backends.following import Following, Reading, Watch, check_size
 from backends.streams import reader_of
 from models.calls import ModelCallError
 from models.endpoint import Endpoint
 from models.enums import ErrorType, TimeoutKind
-
-KEEP_ALIVE_SECONDS = 4.0
-"""Idle connections are dropped before llama-server and uvicorn drop them (5 s), or a call lands on a dead
-one."""
 
 # What servers send is logged by httpcore at this level, our keys too where a server says them back.
 logging.getLogger("httpcore").setLevel(logging.INFO)
@@ -68,15 +65,7 @@ class Reply:
 
 
 class Transport:
-    """The HTTP client of one endpoint. Not more than `endpoint.slots` calls are in flight, whatever callers do.
-
-    One connection pool per slot: httpcore's pool looks at all its connections for each request, which costs
-    nine times the rest of a call at 32 connections. And bare transports: what httpx.AsyncClient adds (cookies,
-    redirects, proxies from the environment) must not happen here, and costs a quarter of a call.
-
-    Where a server offers HTTP/2 it is spoken, still with a connection for each slot: httpcore leaves a stream that is
-    given up without a reset, and the server would go on writing. A connection of its own can be closed.
-    """
+    """The HTTP client of one endpoint. Not more than `endpoint.slots` calls are in flight, whatever callers do."""
 
     def __init__(
         self,
@@ -91,24 +80,12 @@ class Transport:
         self._secrets = secrets_of(endpoint)
         self._endpoint = endpoint
         self._headers = headers_of(endpoint, key_header, headers or {})
-        self._secure = self.url.startswith("https:")
-        # A context without authorities for plain http: loading them takes 20 ms, and it fails closed.
-        self._tls = ssl.create_default_context() if self._secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        self._timeouts = {"connect": endpoint.connect_timeout, "read": None, "write": None, "pool": None}
-        self._slots = asyncio.Semaphore(endpoint.slots)
-        self._idle: list[httpx.AsyncHTTPTransport] = []
-        self._all: list[httpx.AsyncHTTPTransport] = []
-        self._addresses: dict[str, httpx.URL] = {}
-        self._closed = False
-        self._questions = self._connection()  # a probe must not wait behind the calls
-
-    def _connection(self) -> httpx.AsyncHTTPTransport:
-        limits = httpx.Limits(
-            max_connections=1, max_keepalive_connections=1, keepalive_expiry=KEEP_ALIVE_SECONDS
+        self._connections = Connections(
+            secure=self.url.startswith("https:"), connect_timeout=endpoint.connect_timeout
         )
-        made = httpx.AsyncHTTPTransport(verify=self._tls, trust_env=False, limits=limits, http2=self._secure)
-        self._all.append(made)
-        return made
+        self._slots = asyncio.Semaphore(endpoint.slots)
+        self._questions = asyncio.Lock()  # beside the slots: a probe must not wait behind the calls
+        self._closed = False
 
     # --- asking ---------------------------------------------------------------------------------------------
 
@@ -160,19 +137,9 @@ class Transport:
 
     async def close(self) -> None:
         self._closed = True
-        while self._all:
-            await self._all.pop().aclose()
+        await self._connections.close()
 
     # --- the exchange ---------------------------------------------------------------------------------------
-
-    def _address(self, url: str) -> httpx.URL:
-        """Parsed once, which is a fifteenth of a call. Raises httpx.InvalidURL."""
-        known = self._addresses.get(url)
-        if known is None:
-            known = httpx.URL(url)
-            if len(self._addresses) < 64:
-                self._addresses[url] = known
-        return known
 
     async def _send(
         self,
@@ -194,38 +161,28 @@ class Transport:
         try:
             if started >= deadline:
                 raise TimeoutError
-            request = httpx.Request(
-                method,
-                self._address(url),
-                headers=self._headers if headers is None else headers,
-                content=body,
-                extensions={"timeout": self._timeouts},
+            request = self._connections.request(
+                method, url, (self._headers if headers is None else headers).raw, body
             )
             watch = Watch(deadline)
-            async with watch:
-                if not work:
-                    return await self._exchange(self._questions, request, watch, None, limit)
-                async with self._slots:
-                    connection = self._idle.pop() if self._idle else self._connection()
-                    try:
-                        reply = await self._exchange(connection, request, watch, reading)
-                    except BaseException:
-                        if self._secure:  # it may speak HTTP/2, where only closing it stops the server
-                            await self._drop(connection)
-                        else:
-                            self._idle.append(connection)
-                        raise
-                    self._idle.append(connection)
-                    return reply
+            async with watch, self._slots if work else self._questions:
+                connection = await self._connections.take(request)
+                whole = False
+                try:
+                    reply = await self._exchange(connection, request, watch, reading, limit)
+                    whole = True
+                finally:
+                    await self._connections.give(connection, whole=whole)
+                return reply
         except TimeoutError:
             raise self._timed_out(watch, max(0.0, deadline - started)) from None
-        except httpx.ConnectTimeout:
+        except httpcore.ConnectTimeout:
             raise ModelCallError(
                 ErrorType.TIMEOUT,
                 f"{self.url} took no connection within {self._endpoint.connect_timeout:g} s.",
                 timeout=TimeoutKind.CONNECT,
             ) from None
-        except httpx.ConnectError as error:
+        except httpcore.ConnectError as error:
             raise ModelCallError(
                 ErrorType.CONNECTION, f"{self.url} can't be reached ({self._reason(error)})."
             ) from None
@@ -234,15 +191,10 @@ class Transport:
                 ErrorType.SERVER_ERROR,
                 f"{self.url} sent a body that can't be unpacked ({self._reason(error)}).",
             ) from None
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+        except (*BROKEN, httpx.InvalidURL) as error:
             raise ModelCallError(
                 ErrorType.CONNECTION, f"{self.url} broke off the exchange ({self._reason(error)})."
             ) from None
-
-    async def _drop(self, connection: httpx.AsyncHTTPTransport) -> None:
-        if connection in self._all:
-            self._all.remove(connection)
-        await connection.aclose()
 
     def _timed_out(self, watch: Watch | None, seconds: float) -> ModelCallError:
         kind, wait = watch.timed_out() if watch else (TimeoutKind.TOTAL, 0.0)
@@ -273,8 +225,8 @@ class Transport:
 
     async def _exchange(
         self,
-        connection: httpx.AsyncHTTPTransport,
-        request: httpx.Request,
+        connection: httpcore.AsyncHTTPConnection,
+        request: httpcore.Request,
         watch: Watch,
         reading: Reading | None,
         limit: int | None = None,
@@ -284,19 +236,16 @@ class Transport:
         if reading is not None:
             watch.wait(TimeoutKind.FIRST_TOKEN, self._endpoint.first_token_timeout, started)
         response = await connection.handle_async_request(request)
-        # Two more generators for each reply are of use only where there is something to unpack.
-        packed = "content-encoding" in response.headers
-        assert isinstance(response.stream, httpx.AsyncByteStream)
-        stream: AsyncIterator[bytes] = response.aiter_bytes() if packed else aiter(response.stream)
+        headers = self._struck_headers(httpx.Headers(response.headers))
+        stream = body_of(response)
         try:
             begins = await anext(stream, None)
             if (
                 reading is not None
                 and begins is not None
-                and response.status_code == 200
-                and (reader := reader_of(response.headers.get("content-type", ""), begins)) is not None
+                and response.status == 200
+                and (reader := reader_of(headers.get("content-type", ""), begins)) is not None
             ):
-                headers = self._struck_headers(response.headers)
                 begun = Reply(200, headers, b"", 0.0)
                 reading.begin(begun.simulated, begun.kept_headers())
                 following = Following(
@@ -324,8 +273,8 @@ class Transport:
                 await stream.aclose()
             await response.aclose()
         return Reply(
-            response.status_code,
-            self._struck_headers(response.headers),
+            response.status,
+            headers,
             self._struck(b"".join(chunks)),
             clock() - started,
         )

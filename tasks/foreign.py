@@ -19,6 +19,8 @@ def visible(text: str) -> str:
     What a person can't see must not steer a model. A comment that is never closed stays, its opening mark
     broken, because the rest of the text may be no comment at all.
     """
+    if not text:
+        return text
     if "\r" in text:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
     # Hidden characters first: they could hide the mark of a comment.

@@ -126,7 +126,7 @@ def _fence(secret: bytes, recipe: Recipe, view: ItemView, passages: Sequence[Pas
     which the key stands.
     """
     shared = [recipe.hash, view.board_title, view.parent_title, view.parent_body]
-    key = hmac.new(secret, orjson.dumps(shared), hashlib.sha256).hexdigest()[:FENCE_CHARACTERS]
+    key = hmac.digest(secret, orjson.dumps(shared), "sha256").hex()[:FENCE_CHARACTERS]
     texts = [*(getattr(view, name) for name in _FIELDS), *(f"{p.cite}\n{p.text}" for p in passages)]
     if reason or any(key in text.lower() for text in texts):
         return secrets.token_hex(FENCE_CHARACTERS // 2)

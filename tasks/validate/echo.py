@@ -54,11 +54,11 @@ def check_echo(text: str, question: str) -> Failure | None:
     said = _words(text)
     if not said:
         return None
-    asked = _words(question)
     title = question.lstrip().partition("\n")[0]
-    wholes = [asked, _words(title), _words(_SENTENCE_END.split(title)[0])]
+    asked = dict.fromkeys((question, title, _SENTENCE_END.split(title)[0]))  # often one and the same
+    wholes = [words for one in asked if (words := _words(one))]
     announced = _words(_announced(text))
-    if not any(_is_echo(said, whole) or _is_part(announced, whole) for whole in wholes if whole):
+    if not any(_is_echo(said, whole) or _is_part(announced, whole) for whole in wholes):
         return None
     return Failure(
         "transport",

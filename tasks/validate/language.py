@@ -73,6 +73,10 @@ _LETTERS_OF = {
     for code, words in _WORDS.items()
     if _OF_SCRIPT[code] == "latin"
 }
+_OWNERS = {
+    word: [code for code, words in _WORDS.items() if word in words]
+    for word in frozenset().union(*_WORDS.values())
+}
 _WORD = re.compile(r"[^\W\d_]+")
 
 _NOT_OWN = re.compile(
@@ -94,12 +98,12 @@ _ABOUT_LANGUAGE = re.compile(
 
 def check_language(text: str, question: str, passages: Sequence[Passage] = ()) -> Failure | None:
     """Is the answer certainly in another language than its item?"""
-    asked = _asked(question)
-    if not asked:
-        return None
     own = _own_text(text, passages)
     said = language_of(own)
-    if said is None or any(said == code or _akin(said, code) for code in asked):
+    if said is None:
+        return None
+    asked = _asked(question)
+    if not asked or any(said == code or _akin(said, code) for code in asked):
         return None
     scores = _small_words(own)
     for code in asked & scores.keys():
@@ -159,12 +163,16 @@ def _small_words(text: str, weak: bool = False) -> dict[str, int]:
     """How many different small words (and letters) of each language it has; the weak ones beside two others."""
     folded = text.casefold()
     words = frozenset(_WORD.findall(folded))
-    found = {}
-    for code, small in _WORDS.items():
-        count = len(words & small) + sum(letter in folded for letter in _LETTERS_OF.get(code, ()))
-        if weak or count > 1:
-            count += len(words & _WEAK.get(code, frozenset()))
-        found[code] = count
+    found = dict.fromkeys(_SMALL, 0)
+    for word in words & _OWNERS.keys():
+        for code in _OWNERS[word]:
+            found[code] += 1
+    if not folded.isascii():
+        for code, letters in _LETTERS_OF.items():
+            found[code] += sum(letter in folded for letter in letters)
+    for code, others in _WEAK.items():
+        if weak or found[code] > 1:
+            found[code] += len(words & others)
     return found
 
 

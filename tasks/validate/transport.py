@@ -46,7 +46,7 @@ _STOCK = re.compile(
     r"|(?:很)?(?:抱歉|对不起)我(?:无法|不能)(?:帮助你|协助|回答)?(?:这个|该)?(?:请求|问题)?"
 )
 """Whole answers that are a refusal and nothing else. It must match all of it: any word more, and it is content."""
-_NO_WORD = re.compile(r"[^\w]+")
+_WORD = re.compile(r"\w+")
 _LONGEST_STOCK = 160
 
 _THINK = re.compile(r"\s*<(think|thinking|thought|reasoning)>", re.IGNORECASE)
@@ -113,5 +113,9 @@ def is_refusal(text: str) -> bool:
     """Is the whole text a stock sentence of refusal? What only has such words in it is content."""
     if len(text) > _LONGEST_STOCK:
         return False
-    plain = " ".join(_NO_WORD.sub(" ", visible(text).casefold().replace("'", "").replace("’", "")).split())
-    return _STOCK.fullmatch(plain) is not None or _STOCK.fullmatch(plain.replace(" ", "")) is not None
+    words = _WORD.findall(visible(text).casefold().replace("'", "").replace("’", ""))
+    plain = " ".join(words)
+    # What is written without spaces is none of ASCII.
+    return _STOCK.fullmatch(plain) is not None or (
+        not plain.isascii() and _STOCK.fullmatch("".join(words)) is not None
+    )
