@@ -15,7 +15,8 @@ from prefect.runtime import flow_run
 from backends.registry import choices, make
 from flows.opening import opened
 from flows.remember import remember_accepted
-from models.calls import Passage
+from models.calls import ModelAnswer, ModelRequest, Passage
+from models.enums import BackendName
 from models.recipe import Recipe, Rendered
 from sql.connection import Database
 from tasks import validate
@@ -25,6 +26,7 @@ from tasks.execute import Batch, ClaimedItem, Drain, RunBatch, Seat, Stages, Tal
 from tasks.recipes import Recipes, load_recipes, render
 from tasks.remember import recall_for_items
 from tasks.spill import kept
+from tasks.tokens import Meter, weight
 
 __all__ = ["execute", "observed", "stages"]
 
@@ -35,8 +37,19 @@ PROGRESS_SHARE = 20
 """And so many times as long as one takes: a count of 400,000 items takes a tenth of a second."""
 
 
-def stages(context_tokens: int, recipes: Mapping[str, Recipe] | None = None, split_parts: int = 8) -> Stages:
-    """The neighbours of a drain, wired: recall from memory, render the recipe, validate, split."""
+def stages(
+    context_tokens: int | None,
+    recipes: Mapping[str, Recipe] | None = None,
+    split_parts: int = 8,
+    *,
+    model: str = "",
+) -> Stages:
+    """The neighbours of a drain, wired: recall from memory, render the recipe, validate, split.
+
+    `context_tokens`: of its endpoint, None where it has no limit. `model`: asked where neither item nor recipe names
+    one.
+    """
+    meter = Meter()
     approving = frozenset(name for name, recipe in (recipes or {}).items() if recipe.header.approve)
 
     def rendered(
@@ -48,7 +61,20 @@ def stages(context_tokens: int, recipes: Mapping[str, Recipe] | None = None, spl
         share: float = 1.0,
     ) -> Rendered:
         parts = Complexity(item.complexity).parts(split_parts) if recipe.header.splits else None
-        return render(recipe, item, passages, reason, context_tokens=context_tokens, parts=parts, share=share)
+        return render(
+            recipe,
+            item,
+            passages,
+            reason,
+            context_tokens=context_tokens,
+            parts=parts,
+            share=share,
+            per_token=meter.per_token(item.model or recipe.header.model or model),
+        )
+
+    def learn(request: ModelRequest, answer: ModelAnswer) -> None:
+        sent = weight(request.system) + weight(request.prompt)
+        meter.learn(request.model, sent, answer.prompt_tokens, request.context_tokens)
 
     async def split(connection: Any, item_id: int, data: dict[str, Any] | None) -> int:
         return await apply_split(connection, item_id, data, approving=approving)
@@ -59,6 +85,7 @@ def stages(context_tokens: int, recipes: Mapping[str, Recipe] | None = None, spl
         validate=validate.validate_batch,
         on_split=split,
         check_splits=split_problems,
+        learn=learn,
     )
 
 
@@ -87,7 +114,8 @@ async def execute(
             )
             server = make(endpoint)
             stack.push_async_callback(server.close)
-            neighbours = stages(endpoint.context_tokens, recipes, config.split_parts)
+            context = None if endpoint.backend == BackendName.EXTRACTIVE else endpoint.context_tokens
+            neighbours = stages(context, recipes, config.split_parts, model=model)
             seats.append(Seat(server, endpoint, model, neighbours, probe))
         await _adopt(db, recipes)
         async with observed(", ".join(dict.fromkeys(seat.model for seat in seats))) as run_batch:

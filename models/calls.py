@@ -25,6 +25,7 @@ class Passage:
     cite: str  # how an answer refers to it, for example "docs/ops.md:12-18"; unique within a request
     text: str
     score: float = 0.0  # the search's rank score; higher is better, comparable within one request only
+    file: str = ""  # the path, where the text is that whole file
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,9 @@ class ModelRequest:
     context_tokens: int = 8192  # pinned per model: another value makes Ollama reload the model
     images: tuple[Image, ...] = ()  # shown before the prompt, in this order
     wants_image: bool = False  # the answer is to be a picture
+    too_long: str = (
+        ""  # why it must not be sent: it does not fit into the context. No backend is given such a one
+    )
 
 
 @dataclass(frozen=True, slots=True)

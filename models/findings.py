@@ -442,6 +442,15 @@ _ALL = (
         "Correct the path, or restore the file.",
         by=("lint",),
     ),
+    Rule(
+        "secret",
+        _WARNING,
+        "A secret stands in a board",
+        "A key, a token, a password or a private key was recognised by its shape. It is taken out of every prompt; the "
+        "message names its kind, never the value.",
+        "Take it out of the file, and have a new one made if others could read it.",
+        by=("lint", "run"),
+    ),
     # the checks of the table that is stored
     Rule(
         "bad_title",

@@ -20,6 +20,10 @@ ROLLUP = "rollup"
 """The recipe of a synthesis: an item whose parts are done is run with it (sql/migrations, penstock_advance)."""
 
 
+PROMPT = "prompt"
+"""The layer of what is noted of a prompt, among an attempt's checks."""
+
+
 class Grounding(StrEnum):
     REQUIRED = "required"  # at least one citation, every one real and every quote found in it
     OPTIONAL = "optional"  # citations may be absent; those given must be real
@@ -45,6 +49,14 @@ class AnswerLanguage(StrEnum):
 class CachePolicy(StrEnum):
     EXACT = "exact"  # an accepted answer to the very same request is taken for one
     OFF = "off"  # each item is asked for itself
+
+
+class Part(StrEnum):
+    """What of a prompt may be shortened where it does not fit into the model's context."""
+
+    PARENT = "parent"  # the body of the parent, at the end of a paragraph
+    PASSAGES = "passages"  # whole ones, lowest score first
+    BODY = "body"  # the item's own, at the end of a paragraph
 
 
 class ReviewPolicy(StrEnum):
@@ -138,6 +150,10 @@ class RecipeHeader(BaseModel):
         description="whether accepted answers are used again for the very same request; none: at temperature 0",
     )
     passages: int = Field(default=6, ge=0, le=50, description="how many passages of memory the prompt gets")
+    cut: list[Part] = Field(
+        default_factory=lambda: [Part.PARENT, Part.PASSAGES],
+        description="what is shortened, in this order, where the prompt does not fit; nothing else is",
+    )
 
     @property
     def first_model(self) -> str | None:
@@ -181,6 +197,18 @@ class PromptItem(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Note:
+    """What was done to a prompt before it was asked: kept with the attempt, for people."""
+
+    check: str  # redacted, cut
+    message: str
+
+    def as_json(self) -> dict[str, Any]:
+        """As an attempt keeps it among its checks: no failure, so it has no error type."""
+        return {"layer": PROMPT, "check": self.check, "error_type": None, "message": self.message}
+
+
+@dataclass(frozen=True, slots=True)
 class Rendered:
     """One prompt, ready to be sent."""
 
@@ -193,8 +221,16 @@ class Rendered:
     )
     max_tokens: int | None = None  # of the answer; None: as the recipe says
     tried: str = ""  # what is otherwise than at a first try, in words
+    question: str = ""  # the item's own title and body, without secrets and what nobody sees
+    notes: tuple[Note, ...] = ()
+    too_long: str = ""  # why it must not be sent, in words: it does not fit whatever may be shortened
 
     @property
     def can_shrink(self) -> bool:
         """Has it anything that a shorter one could do without?"""
         return bool(self.passages)
+
+    @property
+    def files(self) -> dict[str, str]:
+        """Whole files among the passages, by path."""
+        return {passage.file: passage.text for passage in self.passages if passage.file}

@@ -49,6 +49,7 @@ class Try:
     simulated: bool
     finished_at: datetime
     reused: str | None = None  # where its answer is from, where no call was made for it
+    notes: list[str] = field(default_factory=list)  # what was done to the prompt before it was asked
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,9 +24,12 @@ select r.id, r.kind, r.title, r.reason, r.error_type, r.proposal, r.patch_path, 
  where r.id = %(review)s
 
 -- name: history
+-- Each try, with where its answer is from and what was done to its prompt.
 select number, model, outcome, error_type, error, answer, seconds, simulated, finished_at,
        case when cached then (select c ->> 'message' from jsonb_array_elements(checks) c
-                               where c ->> 'check' in ('cached', 'shared') limit 1) end
+                               where c ->> 'check' in ('cached', 'shared') limit 1) end,
+       array(select c ->> 'message' from jsonb_array_elements(
+               case when jsonb_typeof(checks) = 'array' then checks else '[]' end) c where c ->> 'layer' = 'prompt')
   from attempt where item_id = %(item)s order by number
 
 -- name: hold_item

@@ -1,4 +1,4 @@
-"""A prompt from a recipe's templates, an item and passages: sandboxed, fenced, within the context.
+"""A prompt from a recipe's templates, an item and passages: sandboxed, fenced, without secrets, within the context.
 
 Templates see (`VARIABLES`): `item` with kind, ext_id, title, body, source, board_title, parent_title, parent_body,
 parts (how many parts its complexity suggests);
@@ -14,8 +14,8 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 
 import orjson
@@ -24,11 +24,12 @@ from jinja2.sandbox import SandboxedEnvironment
 
 from models.calls import Passage
 from models.errors import RecipeError
-from models.recipe import PromptItem, Recipe, Rendered
+from models.recipe import Note, Part, PromptItem, Recipe, Rendered
+from models.words import counted
 from tasks.foreign import one_line, visible
-
-CHARACTERS_PER_TOKEN = 3
-"""A cautious mean: English has about 4 characters a token, Russian 2 to 3. Servers report the true count."""
+from tasks.redaction import Redaction
+from tasks.shortening import LEAST, shortened
+from tasks.tokens import CHARACTERS_PER_TOKEN, weight
 
 FENCE_CHARACTERS = 16
 """Hexadecimal, so 64 bits."""
@@ -69,7 +70,9 @@ class ItemView:
     parts: str = ""  # how many parts its complexity suggests; empty where it is not known
 
 
-_FIELDS = tuple(field.name for field in fields(ItemView) if field.name != "parts")
+_FIELDS = ("board_title", "parent_title", "parent_body", "source", "kind", "ext_id", "title", "body")
+"""What items share comes first: secrets are numbered in this order, so the same beginning has the same marks."""
+assert {*_FIELDS, "parts"} == {field.name for field in fields(ItemView)}
 
 
 def render(
@@ -78,43 +81,137 @@ def render(
     passages: Sequence[Passage],
     reason: str | None = None,
     *,
-    context_tokens: int = 8192,
+    context_tokens: int | None = 8192,
     fence: str | None = None,
     secret: bytes = _SECRET,
     parts: int | None = None,
     share: float = 1.0,
+    per_token: float = CHARACTERS_PER_TOKEN,
 ) -> Rendered:
     """Render the prompt of one item.
 
-    Where prompt and answer would not fit into `context_tokens` (at CHARACTERS_PER_TOKEN), passages are left out,
-    lowest score first; an item that is too long by itself is sent whole, and the server says so. The passages
-    that are left come back with hidden text removed, as the model sees them. `fence` is for tests; by default it
+    Where prompt and answer would not fit into `context_tokens` (None: no limit), what the recipe lists in `cut` is
+    shortened, in its order; where that is not enough the prompt comes back with `too_long`, and must not be sent.
+    `per_token`: the weight of a token (tasks/tokens.py). Secrets are taken out; what was taken out and cut is in
+    `notes`. The passages that are left come back as the model sees them. `fence` is for tests; by default it
     comes from `secret` and what the item shares with others. `parts`: how many an item that is to be split might have.
     `share`: where it is less than 1, passages are left out until the prompt has no more than that share of its length.
     Raises RecipeError where the template fails.
     """
-    texts = {name: visible(getattr(item, name) or "") for name in _FIELDS}
+    seen = Redaction()
+    texts = {name: seen(visible(getattr(item, name) or "")) for name in _FIELDS[:3]}
+    given = [_shown(passage, seen) for passage in passages]
+    texts |= {name: seen(visible(getattr(item, name) or "")) for name in _FIELDS[3:]}
     view = ItemView(**texts, parts="" if parts is None else str(parts))
-    shown = [_shown(passage) for passage in passages]
-    kept = [passage for passage in shown if passage.text]
-    why = visible(reason or "")
+    why = seen(visible(reason or ""))
     system, template, schema = _prepared(recipe)
-    budget = CHARACTERS_PER_TOKEN * (context_tokens - recipe.header.max_tokens) - len(system)
-    key = fence or _fence(secret, recipe, view, kept, why)
-    while True:
+    shown = _Shown(view, [passage for passage in given if passage.text])
+    key = fence or _fence(secret, recipe, view, shown.passages, why)
+
+    def filled(now: _Shown) -> str:
         try:
-            prompt = template.render(item=view, passages=kept, reason=why, fence=key, schema=schema)
+            return template.render(item=now.view, passages=now.passages, reason=why, fence=key, schema=schema)
         except TEMPLATE_ERRORS as error:
             raise RecipeError(
                 f"{recipe.path}: the section Prompt failed: {error}. Correct the template."
             ) from error
-        if share < 1:
-            budget, share = min(budget, int(share * (len(system) + len(prompt))) - len(system)), 1.0
-        excess = len(prompt) - budget
-        if excess <= 0 or not kept:
+
+    prompt = filled(shown)
+    notes = [Note("redacted", seen.told())] if seen.found else []
+    too_long = ""
+    if share < 1:
+        room = int(share * (weight(system) + weight(prompt))) - weight(system)
+        shown, prompt, cuts = _fitted([Part.PASSAGES], shown, prompt, filled, room)
+        notes += [Note("cut", each) for each in cuts]
+    if context_tokens is not None:
+        room = int(per_token * (context_tokens - recipe.header.max_tokens)) - weight(system)
+        if weight(prompt) > room:
+            shown, prompt, cuts = _fitted(recipe.header.cut, shown, prompt, filled, room)
+            notes += [Note("cut", each) for each in cuts]
+            if weight(prompt) > room:
+                needs = -(-(weight(system) + weight(prompt)) // per_token) + recipe.header.max_tokens
+                too_long = (
+                    f"The prompt and its answer need about {needs:,.0f} tokens and the model's context has "
+                    f"{context_tokens:,}, so it was not asked. Split the item, raise context_tokens if the model can "
+                    f"take it, or name what may be shortened in `cut` of {recipe.path}."
+                )
+    question = f"{view.title}\n{view.body}".strip()
+    digest = _prompt_hash(recipe, shown.view, shown.passages, why)
+    return Rendered(
+        system,
+        prompt,
+        digest,
+        tuple(shown.passages),
+        key,
+        question=question,
+        notes=tuple(notes),
+        too_long=too_long,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """What a template is filled with, as far as it may be shortened."""
+
+    view: ItemView
+    passages: list[Passage]
+
+
+def _fitted(
+    order: Sequence[Part], shown: _Shown, prompt: str, filled: Callable[[_Shown], str], room: int
+) -> tuple[_Shown, str, list[str]]:
+    """What is left when what `order` names was shortened until the prompt weighs `room`, or can't any more.
+
+    The last value says in words what was done. What the template does not show is left alone.
+    """
+    said = []
+    for part in order:
+        if weight(prompt) <= room:
             break
-        kept = _without_lowest(kept, excess)
-    return Rendered(system, prompt, _prompt_hash(recipe, view, kept, why), tuple(kept), key)
+        before, longer = shown, prompt
+        shown, prompt = (_fewer if part is Part.PASSAGES else _shorter)(part, shown, prompt, filled, room)
+        if len(prompt) >= len(longer):
+            shown, prompt = before, longer
+        elif part is Part.PASSAGES:
+            gone = len(before.passages) - len(shown.passages)
+            said.append(f"{gone} of {counted(len(before.passages), 'passage')} left out: it did not fit.")
+        else:
+            was, now = (getattr(each.view, _BODIES[part]) for each in (before, shown))
+            whose = "the parent's text" if part is Part.PARENT else "the item's own text"
+            said.append(
+                f"{len(was) - len(now):,} of {len(was):,} characters of {whose} left out: it did not fit."
+            )
+    return shown, prompt, said
+
+
+_BODIES = {Part.PARENT: "parent_body", Part.BODY: "body"}
+
+
+def _fewer(
+    part: Part, shown: _Shown, prompt: str, filled: Callable[[_Shown], str], room: int
+) -> tuple[_Shown, str]:
+    while shown.passages and (excess := weight(prompt) - room) > 0:
+        shown = replace(shown, passages=_without_lowest(shown.passages, excess))
+        prompt = filled(shown)
+    return shown, prompt
+
+
+def _shorter(
+    part: Part, shown: _Shown, prompt: str, filled: Callable[[_Shown], str], room: int
+) -> tuple[_Shown, str]:
+    name = _BODIES[part]
+    whole = getattr(shown.view, name)
+    limit = len(whole)
+    while limit > 0 and (excess := weight(prompt) - room) > 0:
+        # At least a little, or a mark that grows by a digit would go on for ever.
+        limit -= max(MARK, excess * len(whole) // weight(whole))
+        limit = limit if limit >= LEAST else 0
+        shown = replace(shown, view=replace(shown.view, **{name: shortened(whole, limit)}))
+        prompt = filled(shown)
+    return shown, prompt
+
+
+MARK = 32  # characters, about, of the mark that says how much was cut
 
 
 def _fence(secret: bytes, recipe: Recipe, view: ItemView, passages: Sequence[Passage], reason: str) -> str:
@@ -133,19 +230,21 @@ def _fence(secret: bytes, recipe: Recipe, view: ItemView, passages: Sequence[Pas
     return key
 
 
-def _shown(passage: Passage) -> Passage:
-    cite, text = one_line(passage.cite), visible(passage.text).strip()
+def _shown(passage: Passage, redacted: Redaction) -> Passage:
+    cite, text = one_line(passage.cite), redacted(visible(passage.text).strip())
     if cite == passage.cite and text == passage.text:
         return passage
-    return Passage(cite, text, passage.score)
+    # What was taken out of a file makes it another one: a patch to it would not be one to the file.
+    file = passage.file if text == passage.text.strip() else ""
+    return Passage(cite, text, passage.score, file)
 
 
 def _without_lowest(passages: list[Passage], excess: int) -> list[Passage]:
-    """Without the fewest passages, lowest score first and later ones first, that make up `excess` characters."""
+    """Without the fewest passages, lowest score first and later ones first, that weigh `excess`."""
     kept = set(range(len(passages)))
     for index in sorted(kept, key=lambda i: (passages[i].score, -i)):
         kept.discard(index)
-        excess -= len(passages[index].text) + len(passages[index].cite) + PASSAGE_OVERHEAD
+        excess -= weight(passages[index].text) + len(passages[index].cite) + PASSAGE_OVERHEAD
         if excess <= 0:
             break
     return [passage for index, passage in enumerate(passages) if index in kept]

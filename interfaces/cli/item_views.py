@@ -227,6 +227,8 @@ def _tries(case: ItemCase) -> Padding:
             "no call" if one.reused else f"{one.seconds:.1f} s",
             said,
         )
+        for note in one.notes:
+            table.add_row("", "", "", "", Text(f"prompt: {shorten(note, 160)}", "bright_black"))
     return Padding(table, (0, 0, 0, 2))
 
 

@@ -282,12 +282,13 @@ def review_case(case: ReviewCase) -> Group:
             table.add_column(name, overflow="fold")
         for entry in case.history:
             model = f"{entry.model} (simulated)" if entry.simulated else entry.model
+            said = shorten(entry.error or entry.answer or "", 200)
             table.add_row(
                 str(entry.number),
                 Text(clean(model)),
                 entry.outcome,
                 entry.error_type or "",
-                Text(shorten(entry.error or entry.answer or "", 200)),
+                Text("\n".join([said, *(f"prompt: {shorten(note, 200)}" for note in entry.notes)])),
             )
         parts.append(table)
     if case.decision:

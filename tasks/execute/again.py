@@ -12,7 +12,7 @@ from typing import Any
 
 from models.recipe import Recipe, Rendered
 from tasks.foreign import cut
-from tasks.prompts import CHARACTERS_PER_TOKEN
+from tasks.tokens import CHARACTERS_PER_TOKEN
 
 LONGER_TIMES = 2
 """How often an answer that was cut off may be twice as long as before: four times the recipe's `max_tokens` at most."""

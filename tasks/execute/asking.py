@@ -47,13 +47,14 @@ def as_request(
         model=batch.model,
         system=rendered.system,
         prompt=rendered.prompt,
-        question=item.question,
+        question=rendered.question,
         passages=rendered.passages,
         rolls_up=batch.recipe == ROLLUP,
         schema=header.answer_schema,
         max_tokens=rendered.max_tokens or header.max_tokens,
         temperature=header.temperature,
         context_tokens=context_tokens,
+        too_long=rendered.too_long,
     )
 
 

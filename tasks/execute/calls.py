@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -31,6 +32,10 @@ class Weather(Protocol):
     def most(self, model: str) -> int | None: ...
 
 
+Learn = Callable[[ModelRequest, ModelAnswer], None]
+"""Told what each request was answered with: how many tokens its server counted."""
+
+
 @dataclass(frozen=True, slots=True)
 class Calls:
     """Calls to one endpoint. Whoever calls is in its gate."""
@@ -39,12 +44,16 @@ class Calls:
     endpoint: Endpoint
     weather: Weather
     deadline: float | None  # on the loop's clock
+    learn: Learn | None = None
 
     async def ask(self, request: ModelRequest, until: float | None = None) -> ModelAnswer | ModelCallError:
         """One call, within its deadline; what became of it is told to the weather.
 
+        A request that does not fit is not sent, which is no server's fault: CONTEXT_TOO_LONG.
         `until`: on the loop's clock, when the item's own time is up. A call that it ends says nothing of the server.
         """
+        if request.too_long:
+            return ModelCallError(ErrorType.CONTEXT_TOO_LONG, request.too_long)
         started = asyncio.get_running_loop().time()
         deadline = started + self.endpoint.call_timeout
         if self.deadline is not None:
@@ -62,4 +71,6 @@ class Calls:
             await self.weather.failed(request.model, error, started)
             return error
         self.weather.answered(request.model, answer, started, in_flight)
+        if self.learn is not None:
+            self.learn(request, answer)
         return answer

@@ -24,7 +24,7 @@ from models.verdict import AnswerRow, BatchVerdict, Failure
 from tasks.execute.again import NEW, Past
 from tasks.execute.asking import Asked, Asker, Render, as_request, prompt_of
 from tasks.execute.budget import cost
-from tasks.execute.calls import Calls
+from tasks.execute.calls import Calls, Learn
 from tasks.execute.lease import Lease
 from tasks.execute.limits import Grant, Reservation
 from tasks.execute.order import URGENT, Choice, Group, Order
@@ -38,7 +38,7 @@ from tasks.execute.reuse import Flights, Plan, Reply, Reuse, Reused
 from tasks.execute.router import Router
 from tasks.execute.store import OnSplit, Scope, Store, Wish
 from tasks.execute.work import Batch, ClaimedItem, Report, Tally
-from tasks.prompts import CHARACTERS_PER_TOKEN
+from tasks.tokens import CHARACTERS_PER_TOKEN
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +68,7 @@ class Stages:
     validate: Validate
     on_split: OnSplit
     check_splits: CheckSplits | None = None
+    learn: Learn | None = None
 
 
 @dataclass(slots=True)
@@ -119,7 +120,7 @@ class Drain:
             self.by_person,
         )
         self._order = Order(self.settings.max_wait, self.model)
-        self.calls = Calls(self.backend, self.endpoint, self.pressure, self.deadline)
+        self.calls = Calls(self.backend, self.endpoint, self.pressure, self.deadline, self.stages.learn)
         self.reuse = Reuse(
             self.store.query,
             self.backend,
@@ -533,7 +534,7 @@ class Drain:
         recipe = self.recipes[batch.recipe]
         past = await self.store.past(batch.items)
         rows = [
-            AnswerRow(item.id, item.question, reply, prompt.passages)
+            AnswerRow(item.id, prompt.question, reply, prompt.passages, files=prompt.files)
             for item, prompt, reply in zip(batch.items, rendered, replies, strict=True)
             if prompt is not None and isinstance(reply, ModelAnswer)
         ]
@@ -592,7 +593,7 @@ class Drain:
     async def _material(
         self, batch: Batch, recipe: Recipe
     ) -> tuple[Batch, list[list[Passage]], frozenset[int]]:
-        """What the answers are to be made from: passages of memory, for a synthesis the results of the parts.
+        """What the answers are to be made from: passages of memory, for a synthesis the parts' results.
 
         The third value: items whose material is simulated.
         """
@@ -605,11 +606,11 @@ class Drain:
                 item.id for part, item in zip(parts, batch.items, strict=True) if part.simulated
             )
             return replace(batch, items=tuple(told)), [part.passages for part in parts], simulated
-        if not recipe.header.passages:
-            return batch, [[] for _ in batch.items], frozenset()
-        found: list[list[Passage]] = await self.store.query(
-            lambda connection: self.stages.recall(connection, batch.items, recipe.header.passages)
-        )
+        found: list[list[Passage]] = [[] for _ in batch.items]
+        if recipe.header.passages:
+            found = await self.store.query(
+                lambda connection: self.stages.recall(connection, batch.items, recipe.header.passages)
+            )
         return batch, found, frozenset()
 
 

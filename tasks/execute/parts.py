@@ -7,7 +7,6 @@ that does not fit would lose whole parts.
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,6 +17,7 @@ from models.enums import Status
 from models.recipe import ROLLUP
 from tasks.execute.work import ClaimedItem
 from tasks.foreign import cut, visible
+from tasks.shortening import cut_at_an_end
 
 __all__ = ["ROLLUP", "Parts", "gather"]
 
@@ -31,7 +31,6 @@ _WORDS = {
     Status.CANCELLED: "rejected, not done",
     Status.SKIPPED: "done or skipped on the board, no result here",
 }
-_END = re.compile(r"(?:[.!?…]|\n)(?=\s|$)|\s")
 
 
 @dataclass(slots=True)
@@ -88,16 +87,3 @@ def _share(lengths: Sequence[int], budget: int) -> int:
             return max(share, LEAST)
         left -= length
     return max(lengths, default=LEAST)
-
-
-def cut_at_an_end(text: str, limit: int) -> str:
-    """At most `limit` characters, ended after a sentence where one ends in the second half, else after a word."""
-    if len(text) <= limit:
-        return text
-    sentence = word = 0
-    for end in _END.finditer(text, limit // 2, limit):
-        if end[0].isspace() and end[0] != "\n":
-            word = end.start()
-        else:
-            sentence = end.end()
-    return text[: sentence or word or limit].rstrip()

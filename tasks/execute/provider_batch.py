@@ -230,6 +230,8 @@ class _Work:
         size = 0
         for item, rendered in zip(prepared.batch.items, prepared.rendered, strict=True):
             try:
+                if rendered.too_long:
+                    raise ModelCallError(ErrorType.CONTEXT_TOO_LONG, rendered.too_long)
                 weight = self.batches.weigh(self.request(prepared.batch, item, rendered))
             except ModelCallError as error:
                 refused[item.id] = error

@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 
 from models.calls import Passage
-from models.recipe import Rendered
+from models.recipe import Note, Rendered
 from sql.statements import statement
 from tasks.execute.work import Batch, ClaimedItem
 
@@ -178,4 +178,5 @@ def _item(text: str) -> ClaimedItem:
 def _rendered(text: str) -> Rendered:
     values = json.loads(text)
     passages = tuple(Passage(**passage) for passage in values.pop("passages"))
-    return Rendered(**values, passages=passages)
+    notes = tuple(Note(**note) for note in values.pop("notes"))
+    return Rendered(**values, passages=passages, notes=notes)

@@ -36,7 +36,7 @@ class Reporter:
         verdict: Verdict | None,
         seconds: float | None = None,
     ) -> Report:
-        """`seconds`: that the call took; None: as the server said.
+        """With what was done to the prompt among the checks. `seconds`: that the call took; None: as the server said.
 
         Raises PenstockError where the recipe falls back to one that does not exist.
         """
@@ -44,6 +44,7 @@ class Reporter:
         if seconds is None:
             seconds = answer.seconds if answer else 0.0
         report = self._report(recipe, item, rendered, reply, verdict, seconds)
+        report.checks += [note.as_json() for note in rendered.notes]
         report.seconds, report.tried = seconds, rendered.tried
         if report.next.why:
             report.error = f"{report.error} {report.next.why}"

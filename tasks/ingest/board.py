@@ -19,6 +19,7 @@ from sql.deadlocks import again_after_deadlock
 from sql.statements import statement
 from tasks.ingest.identity import Stored, identify, out_of_order
 from tasks.ingest.rows import BOARD, Row, Rows, board_rows
+from tasks.redaction import secret_findings
 from tasks.validate import TableVerdict, check_items
 
 STAGES = ["parse", "ingest"]
@@ -92,6 +93,7 @@ def _changed(connection: Connection, board: ParsedBoard, source: str, lane: Lane
         Finding(bad.code, Severity.ERROR, bad.line, f"{bad.message} The row was left out.")
         for bad in verdict.findings
     ]
+    rows.findings += secret_findings(board.text)
     with connection.transaction():
         connection.execute(statement("ingest.lock"), {"source": source})
         if (same := _same(connection, board, source)) is not None:

@@ -16,6 +16,7 @@ from models.lint import LintedFile, LintFinding, LintReport
 from sources import backlog_md, prd
 from tasks.lint.needs import among_all
 from tasks.lint.paths import Places
+from tasks.redaction import secret_findings
 
 NOT_SAID_OF_SEVERAL = frozenset({"no_items"})
 """What is news only of one file that somebody named: among those of a folder, or that a hook gives, most text is
@@ -64,7 +65,7 @@ def lint(
         counts = board.counts()
         file.dialect, file.items = board.dialect, counts["total"]
         file.open, file.done = counts["open"], counts["done"]
-        board.findings += [*places.broken(origin, board), *_left_out(board)]
+        board.findings += [*places.broken(origin, board), *_left_out(board), *secret_findings(board.text)]
         if origin is not alone:
             board.findings = [each for each in board.findings if each.code not in NOT_SAID_OF_SEVERAL]
         known.update(_ids(board))

@@ -10,6 +10,7 @@ from typing import Any
 import psycopg
 
 from models.enums import ErrorType
+from models.recipe import PROMPT
 from sql.statements import statement
 from tasks.foreign import visible
 from tasks.validate import names
@@ -17,13 +18,17 @@ from tasks.validate.statistics import LAYERS
 
 EXCERPT = 400
 
-ABOUT: Mapping[str, str] = {"call": "what the model server itself said", **names.LAYERS}
+ABOUT: Mapping[str, str] = {
+    PROMPT: "what was done to the prompt before it was asked",
+    "call": "what the model server itself said",
+    **names.LAYERS,
+}
 """Each layer in words. One that is not here is shown by its name alone."""
 
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """What one check said of an answer. Without an error type it is no failure: something was put right."""
+    """What one check said of an answer. Without an error type it is no failure: something was put right or cut."""
 
     check: str
     error_type: str | None
@@ -129,7 +134,8 @@ def layers_of(checks: Any, error_type: str | None = None, error: str | None = No
 
 
 def _place(layer: str) -> int:
-    return LAYERS.index(layer) if layer in LAYERS else len(LAYERS)
+    order = (PROMPT, *LAYERS)
+    return order.index(layer) if layer in order else len(order)
 
 
 def _tried(row: Sequence[Any], next_recipe: str | None, reviews: Sequence[Sequence[Any]]) -> Tried:

@@ -19,6 +19,7 @@ from models.enums import ErrorType
 from models.recipe import JudgeRule, Recipe
 from models.verdict import AnswerRow, BatchVerdict, Failure, Verdict
 from tasks.foreign import cut, excerpt, visible
+from tasks.redaction import Redaction
 from tasks.validate.acceptance import criteria_of
 from tasks.validate.shape import NotJson, read_json
 
@@ -145,6 +146,7 @@ def _crash(why: str) -> Failure:
 
 def _prompt(rule: JudgeRule, row: AnswerRow, verdict: Verdict) -> str:
     key = secrets.token_hex(16)
+    redacted = Redaction()
     criteria = "\n".join(f"- {text}" for text in dict.fromkeys([*criteria_of(row.question), *row.criteria]))
     passages = "\n\n".join(f"[[{passage.cite}]]\n{passage.text}" for passage in row.passages)
     parts = {
@@ -154,7 +156,7 @@ def _prompt(rule: JudgeRule, row: AnswerRow, verdict: Verdict) -> str:
         "The answer to judge": verdict.text,
     }
     fenced = [
-        f"{name}:\n<data {key}>\n{visible(text)}\n</data {key}>"
+        f"{name}:\n<data {key}>\n{redacted(visible(text))}\n</data {key}>"
         for name, text in parts.items()
         if text.strip()
     ]

@@ -100,6 +100,20 @@ def test_a_clean_board_says_so_and_ends_with_0(lint: Lint) -> None:
     assert not said.err
 
 
+def test_a_secret_is_named_by_line_and_kind_and_never_shown(lint: Lint) -> None:
+    token = "gl" + "pat-" + "aB3dE5fG7hI9jK1lM3nO"
+    write(
+        "plan.md",
+        f"- [ ] Rotate\n  the token is {token}\n- [ ] Look at 53553d2f0c8a1b2c3d4e5f60718293a4b5c6d7e8\n",
+    )
+    for arguments in ((), ("--json",), ("--sarif",)):
+        said = lint(*arguments, "plan.md")
+        assert "secret" in said.out
+        assert "gitlab-token" in said.out
+        assert token not in said.out + said.err
+    assert "plan.md:2" in lint("plan.md").out
+
+
 def test_findings_have_file_line_severity_code_and_message(lint: Lint) -> None:
     write("a.md", "- [x] Parent\n  - [ ] Child\n- [?] Odd\n")
     write("docs/b.md", "# B\n\n- [ ]\n- [ ] T\n```\n")

@@ -69,7 +69,7 @@ def plain_prompt(
 ) -> Rendered:
     given = "".join(f"\n{passage.cite}: {passage.text}" for passage in passages)
     prompt = f"{item.title} {item.body}{given} {reason or ''}"
-    return Rendered("system", prompt, f"prompt-{item.id}", tuple(passages))
+    return Rendered("system", prompt, f"prompt-{item.id}", tuple(passages), question=item.question)
 
 
 async def accept_all(recipe: Recipe, rows: Sequence[AnswerRow]) -> BatchVerdict:

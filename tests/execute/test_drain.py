@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
 from models.calls import ModelCallError, ModelRequest, Passage
 from models.enums import ErrorType, Status
 from models.errors import BackendUnavailable, LeaseLost
-from models.recipe import Recipe, Rendered
+from models.recipe import Note, Recipe, Rendered
 from models.settings import Settings
 from models.verdict import AnswerRow, BatchVerdict, Failure, Verdict
 from tasks.execute import ClaimedItem, Stages
@@ -341,3 +342,43 @@ async def test_an_item_that_changed_while_it_ran_does_not_take_the_old_answer(wo
     tally = await world.drain(InProcess(answered), stages=stages)
     assert (tally.accepted, tally.ignored) == (0, 1)
     assert world.rows("select count(*) from result") == [(0,)]
+
+
+async def test_a_prompt_that_does_not_fit_is_never_sent(world: World) -> None:
+    """A server that cuts a prompt in silence answers another question."""
+    first, _ = world.add(2)
+    notes = (Note("cut", "2 of 3 passages left out: it did not fit."),)
+
+    def render(
+        recipe: Recipe,
+        item: ClaimedItem,
+        passages: Sequence[Passage],
+        reason: str | None,
+        *,
+        share: float = 1.0,
+    ) -> Rendered:
+        long = "" if item.id > first else "It is too long, so it was not asked."
+        return replace(STAGES.render(recipe, item, passages, reason), notes=notes, too_long=long)
+
+    backend = InProcess(answered)
+    tally = await world.drain(backend, stages=Stages(no_recall, render, accept_all, no_split))
+    assert (tally.accepted, tally.deferred) == (1, 1)
+    assert first not in backend.asked
+    assert world.rows("select reason, error_type, proposal, details -> 'checks' -> 0 ->> 'message' from review") == [
+        ("It is too long, so it was not asked.", "context_too_long", None, notes[0].message)
+    ]  # fmt: skip
+    assert world.rows("select distinct checks -> 0 ->> 'layer', checks -> 0 ->> 'check' from attempt") == [
+        ("prompt", "cut")
+    ]
+    assert world.rows("select failures from model_state where failures > 0") == [], "it is no server's fault"
+
+
+async def test_what_is_measured_of_tokens_is_learned(world: World) -> None:
+    world.add(3)
+    seen: list[tuple[str, int | None]] = []
+    stages = replace(
+        STAGES, learn=lambda request, answer: seen.append((request.prompt, answer.prompt_tokens))
+    )
+    await world.drain(InProcess(answered), stages=stages)
+    assert len(seen) == 3
+    assert {tokens for _, tokens in seen} == {10}

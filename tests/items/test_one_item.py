@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from psycopg.types.json import Jsonb
 
 from models.board import Finding
 from models.enums import Severity
 from models.errors import InputError
 from models.items import State
+from models.recipe import Note
 from tasks.items import item_case, item_id
 
 from .conftest import item, number, settle
@@ -90,3 +92,23 @@ def test_an_item_that_left_its_board_is_still_told(connection: Connection, store
     gone = number(connection, "Dig")
     store("dam.md", item("Fill"))
     assert item_case(connection, gone).removed_at
+
+
+@pytest.mark.usefixtures("board")
+def test_what_was_done_to_a_prompt_is_told_with_its_try(connection: Connection) -> None:
+    dig = number(connection, "Dig")
+    connection.execute("insert into recipe (hash, name, text) values ('h', 'task', '')")
+    batch = connection.execute(
+        "insert into batch (lease, backend, endpoint, model, recipe, recipe_hash, size)"
+        " values (1, 'openai', 'u', 'm', 'task', 'h', 1) returning id"
+    ).fetchone()
+    assert batch
+    note = Note("redacted", "1 secret taken out of the prompt: 1 jwt.").as_json()
+    kept: tuple[object, ...] = ([{"layer": "rules", "message": "m"}, note], None, {})
+    for place, checks in enumerate(kept, 1):
+        connection.execute(
+            "insert into attempt (item_id, number, batch_id, model, prompt_hash, seconds, outcome, checks)"
+            " values (%s, %s, %s, 'm', 'p', 1, 'retry', %s)",
+            [dig, place, batch[0], None if checks is None else Jsonb(checks)],
+        )
+    assert [each.notes for each in item_case(connection, dig).tries] == [[note["message"]], [], []]

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from models.enums import ErrorType, Status
+from models.recipe import Note
 from sql.connection import Database
 from tasks.validate.explain import EXCERPT, Explanation, explain, layers_of
 
@@ -92,6 +93,16 @@ def test_odd_checks_are_no_crash() -> None:
     unknown = layers_of([{"layer": "later", "check": "c", "error_type": "rule", "message": "m"}])
     assert (unknown[0].name, unknown[0].about) == ("later", "")
     assert [layer.name for layer in layers_of([], "empty", "nothing")] == ["call"]
+
+
+def test_what_was_done_to_the_prompt_comes_first_and_is_no_failure() -> None:
+    cut = Note("cut", "1 of 6 passages left out: it did not fit.").as_json()
+    rule = {"layer": "rules", "check": "c", "error_type": "rule", "message": "m"}
+    prompt, rules = layers_of([rule, cut])
+    assert (prompt.name, prompt.failed, prompt.noted[0].message) == ("prompt", [], cut["message"])
+    assert rules.failed[0].message == "m"
+    assert prompt.about
+    assert [layer.name for layer in layers_of([cut], "context_too_long", "too long")] == ["prompt", "call"]
 
 
 def test_the_page_explains_every_error_type() -> None:
