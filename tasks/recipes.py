@@ -64,8 +64,8 @@ def load_recipes(settings: Settings) -> Recipes:
     return Recipes(recipes, by_kind)
 
 
-def read_recipe(path: Path) -> Recipe:
-    """One file, checked on its own. Raises RecipeError."""
+def read_recipe(path: Path, *, named: bool = True) -> Recipe:
+    """One file, checked on its own. `named`: it must be called as its recipe is. Raises RecipeError."""
     try:
         data = path.read_bytes()
         text = data.decode("utf-8-sig")
@@ -78,7 +78,7 @@ def read_recipe(path: Path) -> Recipe:
             f"{path}: is not UTF-8 (byte {error.start} is 0x{data[error.start]:02x}). Save it as UTF-8."
         ) from error
     header, system, prompt = parse_recipe(text, str(path))
-    if header.name != path.stem:
+    if named and header.name != path.stem:
         raise RecipeError(
             f"{path}: the name in it is {header.name!r}; it must be that of the file, {path.stem!r}."
         )

@@ -12,6 +12,7 @@ from interfaces.cli import (
     db,
     docs,
     doctor,
+    evaluate,
     graph,
     items,
     lint,
@@ -39,6 +40,7 @@ def register(app: typer.Typer) -> None:
     app.command("graph")(graph.graph)
     app.add_typer(review.app, name="review")
     app.add_typer(validation.app, name="validation")
+    app.command("eval")(evaluate.evaluate)
     app.command("write-back")(write_back.write_back)
     app.command("pause")(pause.pause)
     app.command("resume")(pause.resume)
