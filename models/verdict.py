@@ -56,6 +56,19 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
+class JudgeQuestion:
+    """One vote on an answer that is asked for (tasks/validate/judge.py)."""
+
+    item_id: int
+    model: str
+    vote: int  # 1, 2 ...: never from a cache, which would make one vote of N
+    system: str
+    prompt: str
+    schema: dict[str, Any]
+    temperature: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class BatchVerdict:
     verdicts: dict[int, Verdict]  # one per row, by item id: never fewer
     validation: dict[str, Any] = field(default_factory=dict)  # Great Expectations' result, JSON-ready

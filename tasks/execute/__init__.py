@@ -20,6 +20,7 @@ from models.recipe import Recipe
 from models.settings import Endpoint, Settings
 from sql.connection import Database
 from sql.statements import statement
+from tasks.execute.doors import Doors
 from tasks.execute.drain import Drain, Stages
 from tasks.execute.lease import endpoint_lease
 from tasks.execute.reuse import Flights
@@ -135,6 +136,7 @@ async def drain_any(
         deadline=deadline,
         by_person=by_person,
         chance=chance or random.Random(),  # noqa: S311 - which model is asked is no secret
+        doors=Doors(lambda name: database.aconnect(autocommit=True, application_name=name), settings),
     )
     sitters = [asyncio.ensure_future(work.sit(seat)) for seat in seats]
     try:
@@ -143,6 +145,7 @@ async def drain_any(
         for sitter in sitters:
             sitter.cancel()
         await asyncio.wait(sitters)
+        await work.doors.aclose()
     if work.errors and (len(work.errors) == len(seats) or await work.left()):
         raise work.errors[0]
     return work.total
@@ -163,6 +166,7 @@ class _Work:
     deadline: float | None
     by_person: bool
     chance: random.Random
+    doors: Doors
     total: Tally = field(default_factory=Tally)
     errors: list[PenstockError] = field(default_factory=list)
     flights: Flights = field(default_factory=Flights)
@@ -212,6 +216,11 @@ class _Work:
 
     async def _drain(self, seat: Seat, connection: psycopg.AsyncConnection[Any]) -> bool:
         """Drain once. False: another holds the endpoint."""
+        if self.doors.is_open(seat.endpoint):
+            # A judge of another drain here is asked there: only for work that there is it has to go.
+            if not (await Store(connection, 0).left(self.scope)).now:
+                return False
+            await self.doors.vacate(seat.endpoint)
         async with endpoint_lease(
             lambda: self.database.aconnect(autocommit=True, application_name="penstock heartbeat"),
             backend=seat.endpoint.backend,
@@ -241,6 +250,7 @@ class _Work:
                 on_wait=self._say,
                 probe=seat.probe,
                 flights=self.flights,
+                doors=self.doors,
             )
             try:
                 await work.run(_bound(self.run_batch, work))

@@ -25,6 +25,8 @@ from tasks.execute.again import NEW, Past
 from tasks.execute.asking import Asked, Asker, Render, as_request, prompt_of
 from tasks.execute.budget import cost
 from tasks.execute.calls import Calls, Learn
+from tasks.execute.doors import Door, Doors
+from tasks.execute.judging import Judge
 from tasks.execute.lease import Lease
 from tasks.execute.limits import Grant, Reservation
 from tasks.execute.order import URGENT, Choice, Group, Order
@@ -55,7 +57,9 @@ INTERACTIVE_SECONDS = 300.0
 
 Recall = Callable[[Any, Sequence[ClaimedItem], int], Awaitable[list[list[Passage]]]]
 CheckSplits = Callable[[Any, Mapping[int, dict[str, Any]]], Awaitable[dict[int, str]]]
-Validate = Callable[[Recipe, Sequence[AnswerRow]], Awaitable[BatchVerdict]]
+Validate = Callable[..., Awaitable[BatchVerdict]]
+"""As tasks.validate.validate_batch; `judge` is given where the recipe has one."""
+
 RunOne = Callable[[Batch], Awaitable[Tally]]
 
 
@@ -88,11 +92,13 @@ class Drain:
     on_wait: Callable[[str], None] | None = None  # told why nothing is done just now
     probe: Probe | None = None  # what the server said of itself when it was chosen
     flights: Flights = field(default_factory=Flights)  # shared with the other drains of this process
+    doors: Doors | None = None  # to judges' endpoints, likewise; None: judges can't be asked
     chance: random.Random = field(default_factory=random.Random)  # for models that are chosen among
     tally: Tally = field(default_factory=Tally)
     pressure: Pressure = field(init=False)
     calls: Calls = field(init=False)
     reuse: Reuse = field(init=False)
+    door: Door = field(init=False)
     _order: Order = field(init=False)
     _router: Router = field(init=False)
     _after: int = -1  # the board that was served last
@@ -121,6 +127,7 @@ class Drain:
         )
         self._order = Order(self.settings.max_wait, self.model)
         self.calls = Calls(self.backend, self.endpoint, self.pressure, self.deadline, self.stages.learn)
+        self.door = Door(self.endpoint, self.pressure, self.lease, self.calls)
         self.reuse = Reuse(
             self.store.query,
             self.backend,
@@ -162,6 +169,8 @@ class Drain:
         self._order.load_seconds = self.pressure.switch.load_seconds
         await self._router.start(self.backend, self.probe, asyncio.get_running_loop().time())
         watch = asyncio.create_task(self._watch(), name=f"watch {self.lease.resource}")
+        if self.doors is not None:
+            self.doors.hold(self.door)
         try:
             while True:
                 self._check()
@@ -179,10 +188,14 @@ class Drain:
                 elif not await self._wait_for_later():
                     return self.tally
         finally:
-            watch.cancel()
-            await asyncio.wait([watch])
-            await self._abandon(running)
-            await self.pressure.aclose()
+            try:
+                await self._abandon(running)
+                if self.doors is not None:
+                    await self.doors.let_go(self.door)
+            finally:
+                watch.cancel()
+                await asyncio.wait([watch])
+                await self.pressure.aclose()
 
     async def _collect(self, running: dict[asyncio.Task[Tally], Batch], watch: asyncio.Task[None]) -> None:
         """Until a batch ended or there is something new to claim."""
@@ -538,7 +551,7 @@ class Drain:
             for item, prompt, reply in zip(batch.items, rendered, replies, strict=True)
             if prompt is not None and isinstance(reply, ModelAnswer)
         ]
-        checked = await self.stages.validate(recipe, rows) if rows else BatchVerdict({})
+        checked = await self._checked(batch, recipe, rows)
         if recipe.header.splits:
             checked = await self._checked_splits(checked)
         reporter = Reporter(
@@ -577,6 +590,14 @@ class Drain:
             await self.store.give_back(unsent)
         await self.pressure.judge(batch, [report for report in reports if not report.reused])
         return tally
+
+    async def _checked(self, batch: Batch, recipe: Recipe, rows: Sequence[AnswerRow]) -> BatchVerdict:
+        if not rows:
+            return BatchVerdict({})
+        if recipe.header.judge is None or self.doors is None:
+            return await self.stages.validate(recipe, rows)
+        judge = Judge(batch, self.door, self.doors, self.deadline)
+        return await self.stages.validate(recipe, rows, judge=judge)
 
     async def _checked_splits(self, checked: BatchVerdict) -> BatchVerdict:
         """A split that passed by itself and can't be used where its item stands is asked again, with the reason."""

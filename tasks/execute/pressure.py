@@ -180,7 +180,7 @@ class Pressure:
         if self._paused.stops(group.recipe, model):
             return False
         blocked = self._blocked.get(model)
-        return blocked is None or ((blocked.trial or model in self._forgiven) and self._trying is None)
+        return blocked is None or self._may_try(blocked, model)
 
     def why_not(self, groups: Sequence[Group]) -> WhyNot | None:
         """Why none of these may be claimed; None where one may."""
@@ -194,6 +194,20 @@ class Pressure:
         return WhyNot(
             f"{first.recipe} on {first.asks or self.model} is paused; `penstock pause` lists what is."
         )
+
+    def closed_to(self, recipe: str, model: str) -> str:
+        """Why this model may not be asked for this recipe now, in a sentence; empty where it may."""
+        if why := self.stop_because or self.hold_because:
+            return why
+        if self._paused.stops(recipe, model):
+            return f"{recipe} on {model} is paused; `penstock pause` lists what is."
+        blocked = self._blocked.get(model)
+        if blocked is None or self._may_try(blocked, model):
+            return ""
+        return self._broken(model, blocked.error, blocked.until_seconds)
+
+    def _may_try(self, blocked: breaker.Blocked, model: str) -> bool:
+        return (blocked.trial or model in self._forgiven) and self._trying is None
 
     @property
     def broken(self) -> bool:

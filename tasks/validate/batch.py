@@ -19,6 +19,7 @@ from tasks.validate.echo import check_echo
 from tasks.validate.engine import ENGINE, Engine
 from tasks.validate.evidence import check_evidence
 from tasks.validate.grounding import check_grounding
+from tasks.validate.judge import DEADLINE_SECONDS as JUDGE_SECONDS
 from tasks.validate.judge import Ask, check_judge
 from tasks.validate.language import check_language
 from tasks.validate.members import check_members
@@ -27,7 +28,8 @@ from tasks.validate.shape import THOUGHTS, check_shape
 from tasks.validate.transport import check_transport, check_words, is_refusal, refused
 
 DEADLINE_SECONDS = 120.0
-"""For a batch; the first one includes the import of Great Expectations: 3 s of CPU, 40 s on a busy machine."""
+"""For a batch, without its judge; the first one includes the import of Great Expectations: 3 s of CPU, 40 s on a busy
+machine."""
 
 
 async def validate_batch(
@@ -37,12 +39,14 @@ async def validate_batch(
     deadline_seconds: float = DEADLINE_SECONDS,
     asked: Collection[int] | None = None,
     judge: Ask | None = None,
+    judge_seconds: float = JUDGE_SECONDS,
 ) -> BatchVerdict:
     """Check the answers of one recipe's batch, in the engine's thread: the event loop goes on.
 
     `asked`: the ids that were asked, where these may be others than those of `rows`: what is missing fails, and what
-    nobody asked for, too. `judge` asks the recipe's judge, if it has one. Never raises for content. What could not be
-    checked, or not in time, is not a pass: CHECK_CRASHED.
+    nobody asked for, too. `judge` asks the recipe's judge, if it has one, of what passed all else; it has
+    `judge_seconds` for it. Never raises for content. What could not be checked, or not in time, is not a pass:
+    CHECK_CRASHED.
     """
     if not rows and not asked:
         return BatchVerdict(
@@ -53,12 +57,13 @@ async def validate_batch(
         async with asyncio.timeout(deadline_seconds):
             work = asyncio.wrap_future(ENGINE.submit(check_rows, recipe, list(rows), ENGINE, list(expected)))
             checked = await work
-            return await check_judge(recipe, rows, checked, judge)
     except TimeoutError:
         ENGINE.relieve(deadline_seconds)
         message = f"The checks did not end within {deadline_seconds:g} seconds."
     except Exception as error:  # noqa: BLE001 - an import that fails must not let an answer through
         message = f"The checks could not run: {cut(str(error), 200)}."
+    else:
+        return await check_judge(recipe, rows, checked, judge, deadline_seconds=judge_seconds)
     return _crashed(recipe, rows, expected, message)
 
 

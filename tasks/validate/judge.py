@@ -11,22 +11,27 @@ import asyncio
 import secrets
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
+from models.calls import ModelCallError
 from models.enums import ErrorType
+from models.errors import PenstockError
 from models.recipe import JudgeRule, Recipe
-from models.verdict import AnswerRow, BatchVerdict, Failure, Verdict
+from models.verdict import AnswerRow, BatchVerdict, Failure, JudgeQuestion, Verdict
 from tasks.foreign import cut, excerpt, visible
 from tasks.redaction import Redaction
 from tasks.validate.acceptance import criteria_of
 from tasks.validate.shape import NotJson, read_json
 
 LAYER = "judge"
-IN_FLIGHT = 4
+DEADLINE_SECONDS = 3600.0
+"""For all votes of a batch. Whoever asks has deadlines of its own; this one is for a question that never ends."""
 LONGEST_PASSAGES = 12_000
 """Characters of all passages together in one question to the judge."""
+
+LONGEST_REASON = 300
 
 SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -53,35 +58,70 @@ class Vote(StrEnum):
     UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True, slots=True)
-class JudgeQuestion:
-    """One vote that is asked for."""
+Ask = Callable[[Sequence[JudgeQuestion]], Awaitable[Sequence[str | Exception]]]
+"""Asks all of them, and gives to each, in their order, the reply's text or why there is none."""
 
-    item_id: int
-    model: str
-    vote: int  # 1, 2 ...: a cache that answers all of them with one reply makes of N votes one
-    system: str
+
+@dataclass(slots=True)
+class _Case:
+    """One answer before the judge."""
+
+    row: AnswerRow
     prompt: str
-    schema: dict[str, Any]
-    temperature: float = 0.0
+    votes: Counter[Vote] = field(default_factory=Counter)
+    reasons: list[str] = field(default_factory=list)
+    crash: Failure | None = None
 
+    def hear(self, reply: str | Exception) -> None:
+        if isinstance(reply, ModelCallError) and reply.error_type.rule.charged:
+            # It was asked and said nothing that is a vote: refused, empty, cut off.
+            vote, reason = Vote.UNKNOWN, f"its reply is none: {cut(str(reply), 200)}"
+        elif isinstance(reply, Exception):
+            self.crash = _crash(_words(reply))
+            return
+        else:
+            vote, reason = read_vote(reply)
+        self.votes[vote] += 1
+        if vote is not Vote.PASS and reason:
+            self.reasons.append(reason)
 
-Ask = Callable[[JudgeQuestion], Awaitable[str]]
-"""Gives the reply's text; raises where there is none."""
+    def open(self, total: int) -> bool:
+        """Could a further vote change the end?"""
+        left, passed = total - self.votes.total(), self.votes[Vote.PASS]
+        return passed * 2 <= total < (passed + left) * 2
 
 
 async def check_judge(
-    recipe: Recipe, rows: Sequence[AnswerRow], checked: BatchVerdict, ask: Ask | None
+    recipe: Recipe,
+    rows: Sequence[AnswerRow],
+    checked: BatchVerdict,
+    ask: Ask | None,
+    *,
+    deadline_seconds: float = DEADLINE_SECONDS,
 ) -> BatchVerdict:
-    """The verdicts with what the judge said of those that passed so far."""
+    """The verdicts with what the judge said of those that passed so far.
+
+    Asked in two rounds at most, each for the whole batch, so that its model is loaded for a batch and not for an
+    answer: first as many votes of each answer as must say pass, then, where these differ, the rest.
+    """
     rule = recipe.header.judge
     if rule is None:
         return checked
-    gate = asyncio.Semaphore(IN_FLIGHT)
     passed = [row for row in rows if checked.verdicts[row.item_id].passed]
-    found = await asyncio.gather(
-        *(_judged(rule, row, checked.verdicts[row.item_id], ask, gate) for row in passed)
-    )
+    cases = [_Case(row, _prompt(rule, row, checked.verdicts[row.item_id])) for row in passed]
+    try:
+        async with asyncio.timeout(deadline_seconds):
+            for until in (rule.votes // 2 + 1, rule.votes):
+                await _round(rule, cases, until, ask)
+    except TimeoutError:
+        for case in cases:
+            if case.crash is None:
+                case.crash = _crash(f"it did not end within {deadline_seconds:g} seconds")
+    except Exception as error:  # noqa: BLE001 - an answer that could not be judged is no pass
+        for case in cases:
+            if case.crash is None:
+                case.crash = _crash(_words(error))
+    found = [_failure(rule, case) for case in cases]
     verdicts = dict(checked.verdicts)
     for row, failure in zip(passed, found, strict=True):
         if failure is not None:
@@ -95,39 +135,49 @@ async def check_judge(
     return BatchVerdict(verdicts, validation)
 
 
-async def _judged(
-    rule: JudgeRule, row: AnswerRow, verdict: Verdict, ask: Ask | None, gate: asyncio.Semaphore
-) -> Failure | None:
+async def _round(rule: JudgeRule, cases: Sequence[_Case], until: int, ask: Ask | None) -> None:
+    """Ask for the votes of each open case up to so many."""
+    asking = [
+        (case, number)
+        for case in cases
+        if case.crash is None and case.open(rule.votes)
+        for number in range(case.votes.total() + 1, until + 1)
+    ]
+    if not asking:
+        return
     if ask is None:
-        return _crash("its recipe has a judge, and nothing here can ask one")
-    prompt = _prompt(rule, row, verdict)
-    votes: Counter[Vote] = Counter()
-    reasons: list[str] = []
-    try:
-        for number in range(1, rule.votes + 1):
-            async with gate:
-                said = await ask(JudgeQuestion(row.item_id, rule.model, number, SYSTEM, prompt, SCHEMA))
-            vote, reason = read_vote(said)
-            votes[vote] += 1
-            if vote is not Vote.PASS and reason:
-                reasons.append(reason)
-            if _decided(votes, rule.votes):
-                break
-    except Exception as error:  # noqa: BLE001 - an answer that could not be judged is no pass
-        return _crash(f"{type(error).__name__}: {cut(str(error), 200)}")
-    if votes[Vote.PASS] * 2 > rule.votes:
+        for case, _ in asking:
+            case.crash = _crash("its recipe has a judge, and nothing here can ask one")
+        return
+    questions = [
+        JudgeQuestion(
+            case.row.item_id,
+            rule.model,
+            number,
+            SYSTEM,
+            # Behind all that votes share, so that a server reads that once; and no two of them are one request.
+            f"{case.prompt} This is vote {number} of {rule.votes}.",
+            SCHEMA,
+        )
+        for case, number in asking
+    ]
+    replies = await ask(questions)
+    if len(replies) != len(questions):
+        raise RuntimeError(f"{len(questions)} questions have {len(replies)} replies")
+    for (case, _), reply in zip(asking, replies, strict=True):
+        case.hear(reply)
+
+
+def _failure(rule: JudgeRule, case: _Case) -> Failure | None:
+    if case.crash is not None and case.open(rule.votes):
+        return case.crash
+    if case.votes[Vote.PASS] * 2 > rule.votes:
         return None
-    counts = ", ".join(f"{count} {vote}" for vote, count in votes.items())
-    why = f" {excerpt(reasons[0], 300)}" if reasons else ""
+    counts = ", ".join(f"{count} {vote}" for vote, count in case.votes.items())
+    why = f" {excerpt(case.reasons[0], 300)}" if case.reasons else ""
     return Failure(
         LAYER, "votes", ErrorType.RULE, f"The judge {rule.model} did not let it pass ({counts}).{why}"
     )
-
-
-def _decided(votes: Counter[Vote], total: int) -> bool:
-    """Would no further vote change the end?"""
-    left = total - votes.total()
-    return votes[Vote.PASS] * 2 > total or (votes[Vote.PASS] + left) * 2 <= total
 
 
 def read_vote(text: str) -> tuple[Vote, str]:
@@ -138,6 +188,12 @@ def read_vote(text: str) -> tuple[Vote, str]:
     except (NotJson, ValueError):
         return Vote.UNKNOWN, f"its reply can't be read: {cut(text, 120)}"
     return vote, str(data.get("reason") or "")
+
+
+def _words(error: Exception) -> str:
+    """What went wrong: an error of ours is a sentence, another needs its name."""
+    said = cut(str(error), LONGEST_REASON).rstrip(".")
+    return said if isinstance(error, PenstockError) else f"{type(error).__name__}: {said}"
 
 
 def _crash(why: str) -> Failure:

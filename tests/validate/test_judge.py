@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import pytest
 
-from models.calls import Passage
+from models.calls import ModelCallError, Passage
 from models.enums import ErrorType
 from models.recipe import Recipe
-from models.verdict import AnswerRow, Verdict
+from models.verdict import AnswerRow, JudgeQuestion, Verdict
 from tasks.validate import validate_batch
-from tasks.validate.judge import JudgeQuestion, Vote, read_vote
+from tasks.validate.judge import Vote, read_vote
 
 MakeRow = Callable[..., AnswerRow]
 MakeRecipe = Callable[..., Recipe]
@@ -23,17 +23,24 @@ HEADER = "grounding: none\njudge: {model: judge-1, votes: 3, asks: is it polite}
 class Votes:
     """A judge whose votes are known; keeps what it was asked."""
 
-    def __init__(self, votes: Iterable[str]) -> None:
+    def __init__(self, votes: Iterable[str | Exception]) -> None:
         self.votes = iter(votes)
+        self.rounds = 0
         self.asked: list[JudgeQuestion] = []
 
-    async def __call__(self, question: JudgeQuestion) -> str:
-        self.asked.append(question)
-        vote = next(self.votes)
-        return json.dumps({"verdict": vote, "reason": f"because {vote}"}) if vote.isalpha() else vote
+    async def __call__(self, questions: Sequence[JudgeQuestion]) -> list[str | Exception]:
+        self.rounds += 1
+        self.asked += questions
+        return [self._said(next(self.votes)) for _ in questions]
+
+    @staticmethod
+    def _said(vote: str | Exception) -> str | Exception:
+        if isinstance(vote, Exception) or not vote.isalpha():
+            return vote
+        return json.dumps({"verdict": vote, "reason": f"because {vote}"})
 
 
-async def judged(recipe: Recipe, row: AnswerRow, votes: Iterable[str]) -> tuple[Verdict, Votes]:
+async def judged(recipe: Recipe, row: AnswerRow, votes: Iterable[str | Exception]) -> tuple[Verdict, Votes]:
     judge = Votes(votes)
     batch = await validate_batch(recipe, [row], judge=judge)
     return batch.verdicts[row.item_id], judge
@@ -111,10 +118,10 @@ async def test_a_recipe_without_a_judge_asks_none(make_recipe: MakeRecipe, make_
 async def test_a_judge_that_cannot_be_asked_is_a_check_that_crashed(
     make_recipe: MakeRecipe, make_row: MakeRow
 ) -> None:
-    async def broken(question: JudgeQuestion) -> str:
+    async def broken(questions: Sequence[JudgeQuestion]) -> list[str | Exception]:
         raise ConnectionError("no judge there")
 
-    async def silent(question: JudgeQuestion) -> str:
+    async def silent(questions: Sequence[JudgeQuestion]) -> list[str | Exception]:
         await asyncio.Event().wait()
         raise AssertionError
 
@@ -125,11 +132,63 @@ async def test_a_judge_that_cannot_be_asked_is_a_check_that_crashed(
         (broken, 60.0, "no judge there"),
         (silent, 0.5, "did not end within 0.5 seconds"),
     ):
-        batch = await validate_batch(recipe, [row], judge=judge, deadline_seconds=deadline)
+        batch = await validate_batch(recipe, [row], judge=judge, judge_seconds=deadline)
         failures = batch.verdicts[1].failures
         assert [failure.error_type for failure in failures] == [ErrorType.CHECK_CRASHED]
         assert said in failures[0].message
         assert batch.validation["success"] is False
+
+
+BUSY = ModelCallError(ErrorType.OVERLOADED, "too busy")
+REFUSED = ModelCallError(ErrorType.REFUSED, "it would not say")
+
+
+@pytest.mark.parametrize(
+    ("votes", "kind", "said"),
+    [
+        (["pass", BUSY], ErrorType.CHECK_CRASHED, "too busy"),
+        (["pass", REFUSED, "pass"], None, ""),
+        (["pass", REFUSED, REFUSED], ErrorType.RULE, "it would not say"),
+        (["pass", "fail", BUSY], ErrorType.CHECK_CRASHED, "too busy"),
+        (["fail", "fail"], ErrorType.RULE, "because fail"),
+    ],
+)
+async def test_who_could_not_be_asked_and_who_said_nothing_are_two_things(
+    make_recipe: MakeRecipe,
+    make_row: MakeRow,
+    votes: list[str | Exception],
+    kind: ErrorType | None,
+    said: str,
+) -> None:
+    verdict, _ = await judged(make_recipe("", HEADER), make_row(text="On 4270."), votes)
+    assert [failure.error_type for failure in verdict.failures] == ([kind] if kind else [])
+    assert said in "".join(failure.message for failure in verdict.failures)
+
+
+async def test_a_batch_is_two_rounds_at_most_and_no_two_questions_are_the_same(
+    make_recipe: MakeRecipe, make_row: MakeRow
+) -> None:
+    rows = [make_row(number, text="On 4270.") for number in (1, 2, 3)]
+    # Five votes: three of each first, then the rest of those that differ.
+    judge = Votes(["pass"] * 3 + ["pass", "fail", "pass"] + ["fail"] * 3 + ["fail", "pass"])
+    header = HEADER.replace("votes: 3", "votes: 5")
+    batch = await validate_batch(make_recipe("", header), rows, judge=judge)
+    assert [batch.verdicts[number].passed for number in (1, 2, 3)] == [True, True, False]
+    assert judge.rounds == 2
+    assert [(each.item_id, each.vote) for each in judge.asked[-2:]] == [(2, 4), (2, 5)]
+    assert len({each.prompt for each in judge.asked}) == len(judge.asked) == 11
+
+
+async def test_a_crash_of_the_judge_leaves_what_failed_before_as_it_was(
+    make_recipe: MakeRecipe, make_row: MakeRow
+) -> None:
+    async def broken(questions: Sequence[JudgeQuestion]) -> list[str | Exception]:
+        raise ConnectionError("no judge there")
+
+    rows = [make_row(1, text="On 4270."), make_row(2, text="")]
+    batch = await validate_batch(make_recipe("", HEADER), rows, judge=broken)
+    assert batch.verdicts[1].failures[0].error_type is ErrorType.CHECK_CRASHED
+    assert batch.verdicts[2].failures[0].error_type is ErrorType.EMPTY
 
 
 @pytest.mark.parametrize(
