@@ -18,7 +18,7 @@ from tasks.execute.asking import Asked, Asker
 from tasks.execute.doors import Door, Doors
 from tasks.execute.reuse import Plan, Reply, Who
 from tasks.execute.work import Batch
-from tasks.prompts import CHARACTERS_PER_TOKEN
+from tasks.tokens import CHARACTERS_PER_TOKEN, weight
 
 MAX_TOKENS = 512
 """Of a vote: one word and one sentence, and thoughts before them."""
@@ -75,8 +75,11 @@ class Judge:
             )
             for each in questions
         ]
-        batch = Batch(self.batch.id, self.batch.recipe, model, self.batch.items, self.batch.interactive)
-        tokens = max(len(each.system) + len(each.prompt) for each in requests) // CHARACTERS_PER_TOKEN + 1
+        items = {item.id: item for item in self.batch.items}
+        asked = tuple(items[each.item_id] for each in questions)
+        batch = Batch(self.batch.id, self.batch.recipe, model, asked, self.batch.interactive)
+        longest = max(weight(each.system) + weight(each.prompt) for each in requests)
+        tokens = longest // CHARACTERS_PER_TOKEN + 1
         replies: list[Reply] = [None] * len(requests)
         rest = list(range(len(requests)))
         while rest:

@@ -33,6 +33,9 @@ LONGEST_PASSAGES = 12_000
 
 LONGEST_REASON = 300
 
+NO_VOTE = frozenset({ErrorType.EMPTY, ErrorType.REFUSED, ErrorType.TRUNCATED, ErrorType.MALFORMED})
+"""The judge was asked, and what it said is no vote: unknown."""
+
 SCHEMA: dict[str, Any] = {
     "type": "object",
     "additionalProperties": False,
@@ -73,8 +76,7 @@ class _Case:
     crash: Failure | None = None
 
     def hear(self, reply: str | Exception) -> None:
-        if isinstance(reply, ModelCallError) and reply.error_type.rule.charged:
-            # It was asked and said nothing that is a vote: refused, empty, cut off.
+        if isinstance(reply, ModelCallError) and reply.error_type in NO_VOTE:
             vote, reason = Vote.UNKNOWN, f"its reply is none: {cut(str(reply), 200)}"
         elif isinstance(reply, Exception):
             self.crash = _crash(_words(reply))

@@ -16,17 +16,15 @@ from hypothesis import strategies as st
 from backends.simulator.clock import virtually
 from backends.simulator.engine import Call, Engine
 from backends.simulator.options import Options
-from models.calls import ModelAnswer, ModelCallError, ModelRequest, Passage, Probe
+from models.calls import ModelAnswer, ModelCallError, ModelRequest, Probe
 from models.endpoint import Endpoint
-from models.recipe import Recipe, Rendered
 from tasks.execute.asking import Asked, Asker
+from tasks.execute.calls import Calls
 from tasks.execute.gate import Gate
 from tasks.execute.order import Group, Order
+from tasks.execute.reuse import Plan, Who
 from tasks.execute.work import Batch, ClaimedItem
 
-from .conftest import recipe
-
-RECIPE = recipe()
 URGENCY = 12
 ALWAYS = "always"
 """A model with as much to do as there is time for."""
@@ -80,10 +78,6 @@ class Calm:
         return None
 
 
-def rendered(recipe: Recipe, item: ClaimedItem, passages: Sequence[Passage], reason: str | None) -> Rendered:
-    return Rendered("", f"item {item.id}", f"hash {item.id}", ())
-
-
 def claimed(number: int, model: str) -> ClaimedItem:
     return ClaimedItem(
         number, 1, "task", model, 0, 1, "task", None, f"item {number}", "", 1, {}, "b", "", None, None
@@ -114,7 +108,7 @@ class World:
         assert isinstance(seconds, float)
         order = Order(self.max_wait, ALWAYS)
         endpoint = Endpoint(backend="openai", url="http://127.0.0.1:1", slots=self.options.slots)
-        asker = Asker(machine, endpoint, rendered, Calm(gate), None)
+        asker = Asker(Calls(machine, endpoint, Calm(gate), None))
         coming = asyncio.create_task(self._arrive(arrivals))
         running: set[asyncio.Task[None]] = set()
         while clock() < until:
@@ -166,7 +160,9 @@ class World:
 
     async def _half(self, asker: Asker, order: Order, batch: Batch) -> None:
         asked = Asked.of(batch)
-        await asker.ask_all(batch, RECIPE, [[]] * len(batch.items), {}, asked)
+        requests = [ModelRequest(item.id, batch.model, "", f"item {item.id}") for item in batch.items]
+        everyone = list(range(len(requests)))
+        await asker.ask_all(batch, everyone, Plan(requests, Who(batch.model), everyone), asked)
         assert asked.began is not None
         order.ended(seconds := asyncio.get_running_loop().time() - asked.began)
         self.batches.append(seconds)
