@@ -115,6 +115,8 @@ class ErrorType(StrEnum):
     CHECK_CRASHED = "check_crashed"
     # not an error: the recipe always asks a person
     HUMAN_ONLY = "human_only"
+    # not an error: a council is not sure enough, sees a high risk, or too few of it answered
+    COUNCIL = "council"
     # not an error of a try: the board lets items wait for one another, and a person says which goes first
     CYCLE = "cycle"
     # not an error: how the item is to be split waits for approval
@@ -204,6 +206,7 @@ RULES: Mapping[ErrorType, Rule] = {
     ErrorType.GROUNDING: Rule(Fault.MODEL, _ANSWER, breaker=False, charged=True),
     ErrorType.CHECK_CRASHED: Rule(Fault.PENSTOCK, (), breaker=False, charged=True),
     ErrorType.HUMAN_ONLY: Rule(Fault.NOBODY, (), breaker=False, charged=True),
+    ErrorType.COUNCIL: Rule(Fault.NOBODY, (), breaker=False, charged=True),
     ErrorType.CYCLE: Rule(Fault.NOBODY, (), breaker=False, charged=True),
     ErrorType.PLAN: Rule(Fault.NOBODY, (), breaker=False, charged=True),
     ErrorType.POISON: Rule(Fault.MODEL, (), breaker=False, charged=True),

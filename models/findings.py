@@ -206,6 +206,15 @@ _ALL = (
         "Correct the word, or take the field out; `penstock backends` lists those that there are.",
     ),
     Rule(
+        "unknown_recipe",
+        _WARNING,
+        "An item names a recipe that it can't have",
+        "Its `recipe` field is no recipe, or one that splits, rolls up or is a council member's. Its kind says how it "
+        "is done.",
+        "Correct the word, or take the field out; `docs/recipes.md` lists those that there are.",
+        by=("run",),
+    ),
+    Rule(
         "invalid_date",
         _WARNING,
         "A date is no day of the calendar",

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from models.board import Finding
+from models.council import DecisionRecord
 from models.enums import Declared, Lane, Status
 from models.review import Try
 
@@ -198,6 +199,7 @@ class ItemCase:
     tries: list[Try]
     result: Accepted | None
     reviews: list[ReviewLine]
+    decisions: list[DecisionRecord] = field(default_factory=list)  # of its councils, the latest first
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -218,6 +220,7 @@ class ItemCase:
             "tries": [asdict(one) for one in self.tries],
             "result": asdict(self.result) if self.result else None,
             "reviews": [asdict(one) for one in self.reviews],
+            "decisions": [one.as_json() for one in self.decisions],
         }
 
 

@@ -85,6 +85,51 @@ class JudgeRule(BaseModel):
     asks: str = Field(default="", description="what it is to look at, beside the item's own criteria")
 
 
+class Risk(StrEnum):
+    """How bad a risk is."""
+
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+
+    @property
+    def rank(self) -> int:
+        return list(Risk).index(self)
+
+
+class CouncilMember(BaseModel):
+    """Who is asked, on their own: nobody sees what the others say."""
+
+    model_config = ConfigDict(extra="forbid")
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")
+    persona: str = Field(
+        min_length=1, max_length=4000, description="who they are and what they look at, as plain text"
+    )
+    model: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=LONGEST_MODEL,
+        description="which model is asked; none: that of the item, of the recipe `asks`, of the endpoint",
+    )
+
+
+class CouncilRule(BaseModel):
+    """Several are asked the same question, and the recipe itself puts their opinions together to a decision."""
+
+    model_config = ConfigDict(extra="forbid")
+    members: list[CouncilMember] = Field(min_length=2, max_length=9)
+    asks: str = Field(default="opinion", description="the recipe that members are asked with")
+    quorum: int | None = Field(
+        default=None, ge=1, description="how many must have answered; none: more than half"
+    )
+    least_confidence: float = Field(default=0.7, ge=0, le=1, description="below it a person decides")
+    highest_risk: Risk = Field(default=Risk.MEDIUM, description="above it a person decides")
+
+    @property
+    def needed(self) -> int:
+        return self.quorum or len(self.members) // 2 + 1
+
+
 class Example(BaseModel):
     """An answer whose verdict is known; tasks.validate.examples holds the checks to it."""
 
@@ -121,6 +166,9 @@ class RecipeHeader(BaseModel):
     examples: list[Example] = Field(default_factory=list)
     review: ReviewPolicy = ReviewPolicy.ON_FAILURE
     fallback: str | None = Field(default=None, description="recipe to go on with when this one gives up")
+    council: CouncilRule | None = Field(
+        default=None, description="several are asked first; this recipe puts their opinions together"
+    )
     splits: bool = Field(default=False, description="an accepted answer becomes child items (recipe `split`)")
     approve: bool = Field(default=False, description="a person approves a split before any part of it runs")
     backends: list[str] = Field(default_factory=list, description="allowed backends; empty: all")
@@ -169,10 +217,18 @@ class Recipe:
     text: str  # the whole file
     hash: str  # sha256, hex
     path: str  # for messages
+    member_of: str | None = (
+        None  # the council that asks with it: who gives up is missing there, no person is asked
+    )
 
     @property
     def name(self) -> str:
         return self.header.name
+
+    @property
+    def synthesises(self) -> bool:
+        """Is it made from the results of the item's parts?"""
+        return self.name == ROLLUP or self.header.council is not None
 
 
 class PromptItem(Protocol):

@@ -616,6 +616,54 @@ class Review(SQLModel, table=True):
     decided_at: datetime | None = _when(nullable=True)
 
 
+class Council(SQLModel, table=True):
+    """An item whose recipe asks several; its parts are their opinions. Owned by tasks/council."""
+
+    item_id: int = Field(
+        sa_column=sa.Column(sa.BigInteger, sa.ForeignKey("item.id", ondelete="CASCADE"), primary_key=True)
+    )
+    recipe: str = _text()
+    quorum: int = _number(sa.SmallInteger)
+    asked_at: datetime = _when(now=True)
+
+
+class DecisionRecord(SQLModel, table=True):
+    """What a council came to. Owned by tasks/council; a person's word on it comes with tasks/review."""
+
+    __tablename__ = "decision_record"
+    __table_args__ = (
+        sa.Index("decision_record_item", "item_id"),
+        sa.Index("decision_record_result", "result_id"),
+        sa.Index("decision_record_review", "review_id"),
+    )
+    id: int | None = _identity()
+    item_id: int = _reference("item.id", ondelete="CASCADE")
+    attempt_id: int | None = _reference("attempt.id", nullable=True, ondelete="SET NULL")
+    result_id: int | None = _reference("result.id", nullable=True, ondelete="CASCADE")
+    review_id: int | None = _reference("review.id", nullable=True, ondelete="CASCADE")
+    question: str = _text()
+    decision: str = _text()
+    reasons: list[str] = _json(default="[]")
+    risks: list[dict[str, Any]] = _json(default="[]")
+    risk: str = _text()
+    confidence: float | None = _number(sa.REAL, nullable=True)
+    claimed: float | None = _number(sa.REAL, nullable=True)
+    agreement: float | None = _number(sa.REAL, nullable=True)
+    members: list[dict[str, Any]] = _json(default="[]")
+    citations: list[dict[str, Any]] = _json(default="[]")
+    recipe: str = _text()
+    recipe_hash: str = _text()
+    calls: int = _number(sa.Integer, default=0)
+    prompt_tokens: int = _number(sa.BigInteger, default=0)
+    completion_tokens: int = _number(sa.BigInteger, default=0)
+    cost: float | None = _number(sa.Double, nullable=True)
+    began_at: datetime | None = _when(nullable=True)
+    created_at: datetime = _when(now=True)
+    approved_by: str | None = _text(nullable=True)
+    edited: bool = _flag()
+    simulated: bool = _flag()
+
+
 class Node(SQLModel, table=True):
     """A piece of knowledge: text, embedding, provenance, validity."""
 

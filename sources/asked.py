@@ -1,4 +1,4 @@
-"""Which model and which backend an item names for itself, in any dialect.
+"""Which model, backend and recipe an item names for itself, in any dialect.
 
 Most dialects keep a field that they don't know as a label. What is written as an inline field in a title,
 `[model:: qwen3:32b]`, is taken out of it here where the dialect did not.
@@ -15,8 +15,8 @@ from models.words import quoted
 from sources.outline import Outline
 
 _FIELD = re.compile(
-    r"\s*(?:\[(?P<key>model|backend)::[ \t]+(?P<value>[^\[\]]{1,200})\]"
-    r"|\((?P<key_>model|backend)::[ \t]+(?P<value_>[^()]{1,200})\))",
+    r"\s*(?:\[(?P<key>model|backend|recipe)::[ \t]+(?P<value>[^\[\]]{1,200})\]"
+    r"|\((?P<key_>model|backend|recipe)::[ \t]+(?P<value_>[^()]{1,200})\))",
     re.IGNORECASE,
 )
 

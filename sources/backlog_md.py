@@ -44,7 +44,7 @@ _LABELS = {
     "due": "due", "due_date": "due", "duedate": "due", "scheduled": "scheduled", "recurrence": "recurrence",
     "estimate": "estimate", "effort": "estimate", "timeestimate": "estimate", "projects": "project",
     "project": "project", "contexts": "context", "ordinal": "ordinal",
-    "model": "model", "backend": "backend",
+    "model": "model", "backend": "backend", "recipe": "recipe",
 }  # fmt: skip
 _KINDS = {"epic": "epic", "feature": "feature", "story": "story"}
 _CHECKED = re.compile(rf"[{re.escape(BULLETS)}\s]*(?:{NUMBER}\s+)?[\[［](?P<mark>[^\[\]［］]{{0,24}})[\]］]")

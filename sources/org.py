@@ -202,6 +202,7 @@ class _Reader:
             ("CREATED", "created"),
             ("MODEL", "model"),
             ("BACKEND", "backend"),
+            ("RECIPE", "recipe"),
         ):
             if properties.get(name):
                 item.labels.setdefault(label, properties[name])

@@ -50,7 +50,7 @@ _TEXTS = (
 _LABELS = {
     "complexity": "complexity", "complexityScore": "complexity", "assignee": "owner", "owner": "owner",
     "dueDate": "due", "created": "created", "createdAt": "created", "updated": "updated", "updatedAt": "updated",
-    "completedAt": "completed", "model": "model", "backend": "backend",
+    "completedAt": "completed", "model": "model", "backend": "backend", "recipe": "recipe",
 }  # fmt: skip
 
 

@@ -33,7 +33,8 @@ select i.id, i.parent_id, i.position, i.status, s.kind, s.ext_id, s.title, s.lin
          order by r.id desc limit 1),
        i.recipe, s.body,
        case when s.labels ->> 'section' not in (b.title, coalesce(s.labels ->> 'lane', '')) then s.labels ->> 'section'
-            else '' end
+            else '' end,
+       s.labels ->> 'recipe'
   from item i join item_source s on s.item_id = i.id join board b on b.id = i.board_id
  where i.board_id = %(board)s and s.removed_at is null
  order by i.position, i.id
@@ -308,12 +309,14 @@ on conflict (subject) where decided_at is null do nothing
 update board set decomposed_sha256 = sha256 where id = %(board)s
 
 -- name: open_items
--- What is to be run or is being run on these boards, in their order, with what it stands under.
+-- What is to be run or is being run on these boards, in their order, with what it stands under. The members of a council
+-- have the same words by intent.
 with recursive leaves as (
   select i.id, i.board_id, i.position, i.recipe, i.parent_id
     from item i
    where i.board_id = any(%(boards)b::bigint[]) and i.status in (0, 1, 2, 3) and i.recipe is not null
      and not exists (select from item c where c.parent_id = i.id)
+     and not exists (select from council k where k.item_id = i.parent_id)
 ), up as (
   select l.id, l.parent_id, 0 as level, '' as title from leaves l
   union all

@@ -239,7 +239,7 @@ select sum(penstock_advance_board(b.id))::int
   from (select distinct i.board_id as id from item i
          where i.id = any(%(items)b::bigint[])
            and (i.rolled_of is distinct from penstock_parts(i.id)
-                or exists (select from item c where c.parent_id = i.id and c.status not in (4, 6, 7)))
+                or exists (select from item c where c.parent_id = i.id and c.status not in (4, 5, 6, 7)))
          order by 1) b
 
 -- name: past
@@ -410,11 +410,11 @@ with held as materialized (
 update item set run_after = now() from held where item.id = held.id
 
 -- name: reroute
--- Items of a recipe that the chosen backend may not do go on as the recipe's fallback.
+-- Items of a recipe that the chosen backend may not do go on as the recipe's fallback. Not where a council has spoken.
 with chosen as materialized (
   select id from item
    where ready and recipe = %(recipe)s and (backend is null or backend = %(backend)s)
-     and board_id = any(%(boards)b::bigint[])
+     and board_id = any(%(boards)b::bigint[]) and not exists (select from council k where k.item_id = item.id)
    order by id for no key update
 )
 update item set recipe = %(fallback)s, attempts = 0, model = named from chosen where item.id = chosen.id and item.ready

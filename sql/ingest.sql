@@ -187,20 +187,24 @@ with recursive below as (
   select i.id from item i join below b on i.parent_id = b.id
 ), gone as (
   update item_source s set removed_at = now() from below b where s.item_id = b.id and s.removed_at is null
+), dissolved as (
+  delete from council where item_id = any(%(ids)b::bigint[])
 )
 update item i set status = case i.status when 4 then 4 else 6 end, parent_id = null, ready = false, lease = null
   from below b where i.id = b.id
 returning i.id, i.status
 
 -- name: move_splits
--- Parts stand where the item stands that they are parts of, and are done by the model and backend that it names.
+-- Parts stand where the item stands that they are parts of, and are done by the model and backend that it names; a
+-- member of a council by its own model.
 with recursive below as (
-  select c.id, p.position, p.named, p.backend, ps.line, 1 as level
+  select c.id, p.position, coalesce(s.labels ->> 'model', p.named) as named, p.backend, ps.line, 1 as level
     from item_source s join item c on c.id = s.item_id join item p on p.id = c.parent_id
     join item_source ps on ps.item_id = p.id
    where c.board_id = %(board)s and s.origin = 'split' and ps.origin <> 'split'
   union all
-  select c.id, b.position, b.named, b.backend, b.line, b.level + 1 from below b join item c on c.parent_id = b.id where b.level < 8
+  select c.id, b.position, coalesce(s.labels ->> 'model', b.named), b.backend, b.line, b.level + 1
+    from below b join item c on c.parent_id = b.id join item_source s on s.item_id = c.id where b.level < 8
 ), lines as (
   update item_source s set line = b.line from below b where s.item_id = b.id and s.line <> b.line
 )

@@ -39,7 +39,9 @@ select v.kind, v.source, v.cite, v.heading, v.text, v.embedding, %(encoder)s, v.
        as v(kind, source, cite, heading, text, embedding, board_id, result_id, line_start, line_end, content_hash)
 
 -- name: to_remember
-select r.id, r.item_id, r.text, i.board_id, s.line, s.title
+-- `opinion`: what one member of a council says. The others must not read it, and it is no decision.
+select r.id, r.item_id, r.text, i.board_id, s.line, s.title,
+       exists (select from council k where k.item_id = i.parent_id) as opinion
   from result r join item i on i.id = r.item_id join item_source s on s.item_id = r.item_id
  where not r.remembered and not r.simulated and r.superseded_at is null
  order by r.id limit %(limit)s::bigint

@@ -78,9 +78,9 @@ select penstock_advance_board(%(board)s)
 -- name: recheck_rollup
 -- The frontier is held already.
 select penstock_advance_board(board_id) from item i
- where id = %(item)s and recipe = 'rollup'
+ where id = %(item)s and (recipe = 'rollup' or exists (select from council k where k.item_id = i.id))
    and (rolled_of is distinct from penstock_parts(id)
-        or exists (select from item c where c.parent_id = i.id and c.status not in (4, 6, 7)))
+        or exists (select from item c where c.parent_id = i.id and c.status not in (4, 5, 6, 7)))
 
 -- name: do_whole
 update item set status = 0, ready = false, recipe = %(recipe)s, attempts = 0, tried_before = tries, model = named,

@@ -113,7 +113,7 @@ select (a.finished_at at time zone %(zone)s::text)::date as day, b.recipe, coale
        count(*) filter (where a.error_type = any(%(charged)b::text[])), bool_or(a.simulated)
   from attempt a join batch b on b.id = a.batch_id
  where (a.error_type is null and a.answer is not null or a.error_type = any(%(charged)b::text[])
-        or a.error_type = 'human_only')
+        or a.error_type in ('human_only', 'council'))
    and a.finished_at >= now() - %(days)s::int * interval '1 day'
    and (%(recipe)s::text is null or b.recipe = %(recipe)s::text)
    and (%(boards)b::bigint[] is null

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 from models.errors import RecipeError
 from models.plugins import backend_names, is_backend
-from models.recipe import Check, Example, Grounding, JudgeRule, RecipeHeader
+from models.recipe import Check, CouncilMember, CouncilRule, Example, Grounding, JudgeRule, RecipeHeader
 from tasks.foreign import cut
 from tasks.prompts import SYSTEM_VARIABLES, TEMPLATE_ERRORS, VARIABLES, ItemView, environment
 from tasks.validate.columns import COLUMNS, PROPERTY
@@ -26,6 +26,9 @@ _SECTION = re.compile(r"^# +(\w+)[ \t]*$", re.MULTILINE)
 _COLUMN_KEYS = ("column", "column_A", "column_B", "column_list", "column_set")
 # libyaml's is ten times faster: every run reads all recipes before its first call.
 _LOADER: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+COUNCIL_PROPERTIES = ("decision", "reasons", "risks", "positions", "citations", "confidence")
+"""What the answer of a council's synthesis is read by (tasks/council/combine.py)."""
+
 _LAX = {
     "mostly": "rows would pass because others are good",
     "row_condition": "rows would pass unseen",
@@ -80,6 +83,7 @@ def _header(text: str, path: str) -> RecipeHeader:
 
 def _known_keys(loc: tuple[int | str, ...]) -> list[str]:
     parts: dict[str, type[BaseModel]] = {"checks": Check, "examples": Example, "judge": JudgeRule}
+    parts |= {"council": CouncilMember if len(loc) > 2 else CouncilRule}
     part = parts.get(str(loc[0]), RecipeHeader) if loc[1:] else RecipeHeader
     fields = part.model_fields
     return [field.alias or name for name, field in fields.items()]
@@ -153,6 +157,8 @@ class _Checker:
                 raise self.fail(
                     ("passages",), "`grounding: required` needs passages; with 0 no answer could pass."
                 )
+        if self.header.council is not None:
+            self._council(self.header.council, properties)
         if self.header.splits and "subtasks" not in properties:
             raise self.fail(("splits",), "`splits: true` needs a schema with `subtasks`.")
         if self.header.approve and not self.header.splits:
@@ -175,6 +181,30 @@ class _Checker:
                 ("max_attempts",),
                 f"`ladder` has {len(ladder)} models, and `max_attempts: {most}` would never ask the last.",
             )
+
+    def _council(self, rule: CouncilRule, properties: dict[str, Any]) -> None:
+        names = [member.name for member in rule.members]
+        for index, name in enumerate(names):
+            if name in names[:index]:
+                raise self.fail(
+                    ("council", "members", index, "name"), f"there are two members {name!r}; name them apart."
+                )
+        if rule.needed > len(names):
+            raise self.fail(
+                ("council", "quorum"), f"a quorum of {rule.quorum} can't be reached by {len(names)} members."
+            )
+        if missing := [name for name in COUNCIL_PROPERTIES if name not in properties]:
+            raise self.fail(
+                ("answer_schema",),
+                f"a recipe with a `council` decides: its schema needs {', '.join(f'`{name}`' for name in missing)} "
+                f"(as recipes/council.md has them).",
+            )
+        if self.header.grounding is not Grounding.REQUIRED:
+            raise self.fail(
+                ("grounding",), "a council's decision must cite its members: `grounding: required`."
+            )
+        if self.header.splits:
+            raise self.fail(("splits",), "a recipe with a `council` can't split.")
 
     def _schema(self) -> dict[str, Any]:
         schema = self.header.answer_schema

@@ -12,8 +12,9 @@ import re
 from pathlib import Path
 
 from models.errors import RecipeError
-from models.recipe import Recipe
+from models.recipe import ROLLUP, Recipe
 from models.settings import Settings
+from tasks.council.personas import with_members
 from tasks.prompts import render
 from tasks.recipe_file import parse_recipe
 
@@ -42,6 +43,11 @@ class Recipes(dict[str, Recipe]):
         """The recipe that does items of this kind: the one that names it, else the one for the rest ("*")."""
         return self[self._by_kind.get(kind) or self._by_kind[REST]]
 
+    def may_be_named(self, name: str) -> bool:
+        """May an item on a board ask for this recipe? Not for what splits, rolls up, or speaks for a council."""
+        recipe = self.get(name)
+        return recipe is not None and recipe.member_of is None and name != ROLLUP and not recipe.header.splits
+
     def kinds(self) -> list[str]:
         """The kinds that recipes name, without the one for the rest."""
         return [kind for kind in self._by_kind if kind != REST]
@@ -61,7 +67,7 @@ def load_recipes(settings: Settings) -> Recipes:
     if REST not in by_kind:
         raise RecipeError('No recipe has the kind "*", so some items would have none. Give it to one recipe.')
     _check_fallbacks(recipes)
-    return Recipes(recipes, by_kind)
+    return Recipes(with_members(recipes), by_kind)
 
 
 def read_recipe(path: Path, *, named: bool = True) -> Recipe:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import re
 import zlib
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 import orjson
@@ -30,12 +32,15 @@ def answer(prompt: str, schema: dict[str, Any] | None, length: int = 0) -> str:
     said = f"Simulated: {cited[1]}" if cited else "Simulated answer, no passage was given."
     if length > tokens(said):
         said = f"{said} {'and ' * length}"[: length * PER_TOKEN]
-    return _fitting(schema, said, cited)
+    return _fitting(schema, said, prompt)
 
 
-def _fitting(schema: dict[str, Any] | None, said: str, cited: tuple[str, str] | None) -> str:
+def _fitting(schema: dict[str, Any] | None, said: str, prompt: str) -> str:
     if schema is None:
         return said
+    # Who puts opinions together has to place and cite each of them.
+    each = "positions" in (schema.get("properties") or ())
+    cited = list(passages(prompt)) if each else list(islice(passages(prompt), 1))
     return orjson.dumps(_Maker(schema, said, cited).value(schema, "answer", 0)).decode()
 
 
@@ -51,7 +56,7 @@ def spoilt(text: str, fault: str, prompt: str, schema: dict[str, Any] | None) ->
         case "echo_partial":
             return prompt[: len(prompt) // 2]
         case "echo_inside":
-            return _fitting(schema, prompt, first_passage(prompt))
+            return _fitting(schema, prompt, prompt)
         case "fenced":
             return f"Here it is:\n\n```json\n{text}\n```\n"
         case "think":
@@ -74,20 +79,25 @@ def embedding(text: str, dimensions: int) -> list[float]:
 
 def first_passage(prompt: str) -> tuple[str, str] | None:
     """The first `[[cite]]` that stands on a line of its own, with the first line of text below it."""
+    return next(passages(prompt), None)
+
+
+def passages(prompt: str) -> Iterator[tuple[str, str]]:
+    """Each `[[cite]]` that stands on a line of its own, with the first line of text below it."""
     for marker in _MARKER.finditer(prompt):
         for line in prompt[marker.end() :].splitlines():
             text = line.strip()
             if text.startswith("[["):
                 break
             if len(text.split()) > 2 and not text.startswith(("#", "```", "<", "~~~")):
-                return marker[1].strip(), text
-    return None
+                yield marker[1].strip(), text
+                break
 
 
 class _Maker:
     """Makes a value for a schema: the parts of JSON Schema that recipes use, all properties filled."""
 
-    def __init__(self, root: dict[str, Any], said: str, cited: tuple[str, str] | None) -> None:
+    def __init__(self, root: dict[str, Any], said: str, cited: Sequence[tuple[str, str]]) -> None:
         self._root = root
         self._said = said
         self._cited = cited
@@ -135,8 +145,10 @@ class _Maker:
     def _array(self, schema: dict[str, Any], name: str, depth: int) -> list[Any]:
         least = int(schema.get("minItems", 0))
         # A part that needed the part of the same number would be a ring.
-        if name == "needs" or (name == "citations" and self._cited is None):
+        if name == "needs" or (name == "citations" and not self._cited):
             count = least
+        elif name in ("citations", "positions"):
+            count = min(max(len(self._cited), least), int(schema.get("maxItems", 50)))
         else:
             count = min(max(1, least), int(schema.get("maxItems", max(1, least))))
         return [self.value(schema.get("items"), name, depth + 1, nth) for nth in range(count)]
@@ -149,11 +161,9 @@ class _Maker:
         return min(value, high) if high is not None else value
 
     def _string(self, schema: dict[str, Any], name: str, nth: int) -> str:
-        if name == "cite":
-            text = self._cited[0] if self._cited else ""
-        elif name == "quote":
-            text = self._cited[1] if self._cited else ""
-        elif name in ("answer", "text", "summary", "result"):
+        if name in ("cite", "quote"):
+            text = self._cited[min(nth, len(self._cited) - 1)][name == "quote"] if self._cited else ""
+        elif name in ("answer", "text", "summary", "result", "decision", "position", "says"):
             text = self._said
         else:
             text = f"simulated {name} {nth + 1}"

@@ -10,6 +10,7 @@ from interfaces.cli import (
     budgets,
     cache,
     db,
+    decisions,
     docs,
     doctor,
     evaluate,
@@ -37,6 +38,7 @@ def register(app: typer.Typer) -> None:
     app.command("lint")(lint.lint)
     app.add_typer(boards.app, name="boards")
     app.add_typer(items.app, name="items")
+    app.add_typer(decisions.app, name="decisions")
     app.command("graph")(graph.graph)
     app.add_typer(review.app, name="review")
     app.add_typer(validation.app, name="validation")

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from interfaces.cli.render import SEVERITIES, clean, printable, short_names, shorten
+from models.council import DecisionRecord
 from models.enums import Status
 from models.items import ItemCase, ItemFilter, ItemRow, ReviewLine, State, Wanted
 from tasks.graph.states import LOOKS
@@ -188,6 +189,7 @@ def item_view(case: ItemCase) -> Group:
         parts += [
             Text(f"  [{clean(str(each.get('cite')))}]", "bright_black") for each in case.result.citations
         ]
+    parts += _section("Decisions of its council", [_decision(record) for record in case.decisions])
     parts += _section("Reviews", [_review(review) for review in case.reviews])
     return Group(*parts)
 
@@ -243,6 +245,19 @@ def _review(review: ReviewLine) -> Text:
     else:
         text.append(f" {shorten(review.reason, 200)}")
         text.append(f"  penstock review show {review.id}", "bright_black")
+    return text
+
+
+def _decision(record: DecisionRecord) -> Text:
+    decided = record.decided
+    by = f" by {clean(record.approved_by)}" if record.approved_by and record.status == "accepted" else ""
+    facts = [f"risk {decided.risk}"]
+    if decided.confidence is not None:
+        facts.insert(0, f"{decided.confidence:.2f} sure")
+    facts += [f"{clean(seat.name)} dissents" for seat in decided.dissent]
+    facts += [f"{clean(seat.name)} did not answer" for seat in decided.missing]
+    text = Text.assemble((f"{record.id} ", "bold"), f"{record.status}{by}: {', '.join(facts)}")
+    text.append(f"  penstock decisions show {record.id}", "bright_black")
     return text
 
 

@@ -14,6 +14,7 @@ from psycopg.rows import TupleRow
 from models.board import Finding
 from models.enums import SETTLED, Severity, Status
 from models.errors import InputError
+from models.words import quoted
 from sql.deadlocks import again_after_deadlock
 from sql.statements import statement
 from tasks.decompose.across import edges_beyond, found_abroad, keep_links, keep_wanted
@@ -85,7 +86,7 @@ def decompose_board(
         refused = free_refused(connection, board_id, wishes.duplicate_days)
         splits = split_new_items(connection, board_id, recipes, wishes)
         nodes = [Node(*row) for row in connection.execute(statement("decompose.items"), scope)]
-        kinds = _recipes(nodes, refused, recipes)
+        kinds, misnamed = _recipes(nodes, refused, recipes)
         asked = [node.id for node in nodes if node.asked == "open"]
         connection.execute(statement("decompose.lock_items"), {"ids": [*kinds, *asked]})
         duplicates = claim_works(
@@ -108,7 +109,7 @@ def decompose_board(
         }
         graph = build(nodes, abroad=abroad, beyond=edges_beyond(connection, board_id, needed))
         _forget_unknown(connection, board_id, graph, abroad)
-        graph.findings = _not_said_before(connection, board_id, [*graph.findings, *duplicates])
+        graph.findings = _not_said_before(connection, board_id, [*graph.findings, *duplicates, *misnamed])
         if wishes.split_above and any(node.origin == DOCUMENT for node in nodes):
             graph.findings += _left_out(connection, board_id)
         for ring in graph.rings:
@@ -171,17 +172,34 @@ def _changed(connection: Connection, board_id: int, recipes: Recipes) -> bool:
     return bool((again and again[0]) or (lost and lost[0]))
 
 
-def _recipes(nodes: Sequence[Node], refused: Collection[int], recipes: Recipes) -> dict[int, str]:
-    """What does an open leaf, by its kind: one not settled, or skipped because another does its work."""
+def _recipes(
+    nodes: Sequence[Node], refused: Collection[int], recipes: Recipes
+) -> tuple[dict[int, str], list[Finding]]:
+    """What does an open leaf, by its kind or by the name that it gives: one not settled, or skipped because another
+    does its work. With what is said of names that are none."""
     parents = {node.parent_id for node in nodes}
-    return {
-        node.id: recipes.for_kind(node.kind).name
-        for node in nodes
-        if node.id not in parents
-        and node.open_leaf
-        and node.origin != "phase"
-        and (node.status not in SETTLED or node.id in refused)
-    }
+    chosen: dict[int, str] = {}
+    findings: list[Finding] = []
+    for node in nodes:
+        if (
+            node.id in parents
+            or not node.open_leaf
+            or node.origin == "phase"
+            or (node.status in SETTLED and node.id not in refused)
+        ):
+            continue
+        chosen[node.id] = recipes.for_kind(node.kind).name
+        name = (node.named or "").strip().lower()
+        if name and recipes.may_be_named(name):
+            chosen[node.id] = name
+        elif name:
+            known = ", ".join(each for each in sorted(recipes) if recipes.may_be_named(each))
+            message = (
+                f"{node.name} names the recipe {quoted(name)}, which it can't have: it is done as its kind is, by "
+                f"{chosen[node.id]}. There are {known}."
+            )
+            findings.append(Finding("unknown_recipe", Severity.WARNING, node.line, message))
+    return chosen, findings
 
 
 def _forget_unknown(

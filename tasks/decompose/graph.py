@@ -37,6 +37,7 @@ class Node:
     recipe: str | None = None
     body: str = ""
     section: str = ""  # the heading that it stands under, where that is neither the board's title nor a state
+    named: str | None = None  # the recipe that it names
     board: str = ""  # of an item of another board: where that is
     instead: tuple[
         Node, ...

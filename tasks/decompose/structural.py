@@ -54,6 +54,8 @@ def split_new_items(
     held: dict[int, dict[str, Any]] = {}
     for item_id, kind, title, body, labels, origin in rows:
         recipe = recipes.for_kind(kind)
+        if recipes.may_be_named(labels.get("recipe", "").strip().lower()):
+            continue  # what is to be done with it is said
         if not recipe.header.splits and (kind in NEVER or recipe is not recipes.for_kind(REST)):
             continue
         outline = read_outline(body)

@@ -21,6 +21,7 @@ from models.errors import BackendUnavailable
 from models.recipe import ROLLUP, Recipe, Rendered
 from models.settings import Endpoint, Settings
 from models.verdict import AnswerRow, BatchVerdict, Failure
+from tasks.execute import council
 from tasks.execute.again import NEW, Past
 from tasks.execute.asking import Asked, Asker, Render, as_request, prompt_of
 from tasks.execute.budget import cost
@@ -348,8 +349,12 @@ class Drain:
             return self._describe(recipe, model) | {"explores": explores}
 
         batch = await self.store.claim(
-            self.scope, self.pressure.without, choose, describe, self.pressure.limited
+            self.scope, self.pressure.without, choose, describe, self.pressure.limited, self._convene
         )
+        if (
+            batch is not None and not batch.items
+        ):  # they wait for their councils now, whose members may be claimed
+            return await self._claim(running, size)
         if batch is not None and wanted is not None:
             if self.pressure.wants_trial(batch.model) and not await self.pressure.take_trial(batch.model):
                 await self.store.give_back([item.id for item in batch.items])
@@ -362,6 +367,11 @@ class Drain:
                 {item.board_id for item in batch.items}, key=lambda board: (board <= self._after, board)
             )
         return batch
+
+    async def _convene(self, connection: Any, items: Sequence[ClaimedItem]) -> frozenset[int]:
+        """Items that are asked of a council first, and have none yet, get it instead of being run."""
+        recipe = self.recipes[items[0].recipe]
+        return await council.convene(connection, recipe, items) if recipe.header.council else frozenset()
 
     def _wish(self, choice: Choice | None, size: int | None) -> Wish | None:
         if choice is None:
@@ -554,6 +564,11 @@ class Drain:
         checked = await self._checked(batch, recipe, rows)
         if recipe.header.splits:
             checked = await self._checked_splits(checked)
+        asked = [item.id for item in batch.items] if recipe.header.council else []
+        opinions = (
+            await self.store.query(lambda connection: council.opinions_of(connection, asked)) if asked else {}
+        )
+        checked = council.checked(checked, opinions) if asked else checked
         reporter = Reporter(
             self.recipes,
             self.settings,
@@ -567,6 +582,7 @@ class Drain:
             for place, (item, prompt, reply) in enumerate(zip(batch.items, rendered, replies, strict=True))
             if prompt is not None and reply is not None
         ]
+        decided = council.conclude(recipe, reports, opinions) if asked else {}
         price = self.pressure.price(batch.model)
         for report in reports:
             report.cost = cost(report.answer, price) if report.answer is not None else None
@@ -584,6 +600,7 @@ class Drain:
             trace_id=self.trace_id,
             on_split=self.stages.on_split,
             keys=plan.keeps(batch, replies) if plan is not None else {},
+            decided=decided,
         )
         unsent = [item.id for item, reply in zip(batch.items, replies, strict=True) if reply is None]
         if unsent:
@@ -618,10 +635,13 @@ class Drain:
 
         The third value: items whose material is simulated.
         """
-        if recipe.name == ROLLUP:
-            rows = await self.store.results_of_parts([item.id for item in batch.items])
-            tokens = max(self.endpoint.context_tokens - recipe.header.max_tokens, 0)
-            parts = gather(rows, batch.items, CHARACTERS_PER_TOKEN * tokens)
+        if recipe.synthesises:
+            ids = [item.id for item in batch.items]
+            room = CHARACTERS_PER_TOKEN * max(self.endpoint.context_tokens - recipe.header.max_tokens, 0)
+            if recipe.name == ROLLUP:
+                parts = gather(await self.store.results_of_parts(ids), batch.items, room)
+            else:
+                parts = await self.store.query(lambda connection: council.material(connection, ids, room))
             told = [part.told(item) for part, item in zip(parts, batch.items, strict=True)]
             simulated = frozenset(
                 item.id for part, item in zip(parts, batch.items, strict=True) if part.simulated

@@ -10,7 +10,8 @@ docs/protocols.md shows that table and says what each step is. The first step th
 Given up: a recipe with a `fallback` goes on as that recipe, with fresh attempts and what is left of the time; where
 nothing is left, that recipe is tried once. Then a person. A recipe that splits does not fall back: the item's own list
 is its split then, else a person says how to split it. (Where the backend may not split at all, the fallback does the
-item whole: tasks/execute, `_reroute`.)
+item whole: tasks/execute, `_reroute`; so does that of a council.) A member of a council that gives up asks nobody: it
+ends as failed, and is missing there.
 
 So an item is tried at most `most_tries` times before somebody is asked.
 """
@@ -191,6 +192,8 @@ def _turns(recipe: Recipe, model: str, limit: int) -> int:
 
 def _give_up(error_type: ErrorType, recipe: Recipe, why: str) -> Next:
     charged = int(error_type.charged)
-    if recipe.header.fallback and not recipe.header.splits:
+    if recipe.member_of:
+        return Next("failed", charged=charged, why=why)
+    if recipe.header.fallback and not (recipe.header.splits or recipe.header.council):
         return Next("fallback", charged=charged, next_recipe=recipe.header.fallback, why=why)
     return Next("deferred", charged=0 if error_type is ErrorType.HUMAN_ONLY else charged, why=why)

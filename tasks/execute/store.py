@@ -14,14 +14,17 @@ from typing import Any
 import orjson
 import psycopg
 
-from models.recipe import ROLLUP, Recipe
+from models.council import Decided
+from models.recipe import Recipe
 from sql.deadlocks import again_after_deadlock
 from sql.statements import statement
+from tasks.council.records import keep
 from tasks.execute import reuse
 from tasks.execute.again import Past, reason_of
 from tasks.execute.order import URGENT, Group
 from tasks.execute.work import Batch, ClaimedItem, Report, Tally
 
+Convene = Callable[[psycopg.AsyncConnection, Sequence[ClaimedItem]], Awaitable[Collection[int]]]
 OnSplit = Callable[[psycopg.AsyncConnection, int, dict[str, Any] | None], Awaitable[int]]
 
 
@@ -114,12 +117,14 @@ class Store:
         choose: Callable[[list[Group]], Wish | None],
         describe: Callable[..., dict[str, Any]],
         limited: frozenset[int] = frozenset(),
+        convene: Convene | None = None,
     ) -> Batch | None:
         """Look at the groups, claim a batch of the one that `choose` wants, and open it: in one transaction.
 
         `without`: boards that nothing is taken of. `limited`: those with a limit of running items; of one that has
         reached it there are no groups, so that others are chosen. `describe(recipe, model)` gives the batch's
-        row (endpoint, model's name, recipe's hash and text).
+        row (endpoint, model's name, recipe's hash and text). `convene` is shown what was claimed, and says which of it
+        waits for its parts now and is not to be run; a batch without items: all of it.
         """
         async with self._lock, self._connection.transaction():
             await self._connection.execute(statement("execute.by_index"))
@@ -152,6 +157,10 @@ class Store:
             if not rows:
                 return None
             items = tuple(ClaimedItem(*row) for row in rows)
+            if convene is not None and (waiting := await convene(self._connection, items)):
+                items = tuple(item for item in items if item.id not in waiting)
+                if not items:
+                    return Batch(0, wish.group.recipe, "", ())
             row = describe(items[0].recipe, wish.group.asks)
             row = {"explores": False} | row | {"lease": self._token, "size": len(items)}
             await self._connection.execute(statement("execute.keep_recipe"), row)
@@ -196,10 +205,12 @@ class Store:
         trace_id: str,
         on_split: OnSplit,
         keys: Mapping[int, bytes] | None = None,
+        decided: Mapping[int, Decided] | None = None,
     ) -> Tally:
         """Write what became of a batch, in one transaction. What is no longer ours is counted as `ignored`.
 
-        `keys`: by item what its answer is found again by, once it is accepted.
+        `keys`: by item what its answer is found again by, once it is accepted. `decided`: what councils came to, kept
+        with the result or the review that it is.
         """
         columns = _columns(reports, batch.model) | {
             "token": self._token,
@@ -225,12 +236,16 @@ class Store:
                     # The model gave no split that can be used. What the item's own text lists is one, perhaps.
                     if await on_split(self._connection, item_id, None):
                         moved[item_id] = "fallback"
-            if recipe.name == ROLLUP:
+            if decided:
+                stands = {item_id: each for item_id, each in decided.items() if item_id in moved}
+                await keep(self._connection, recipe, stands)
+            if recipe.synthesises:
                 # Whatever became of them: their parts may have changed while the model wrote.
                 for name in ("execute.lock_frontiers", "execute.advance_stale"):
                     await self._connection.execute(statement(name), {"items": list(moved)})
-            if done:
-                await self._connection.execute(statement("execute.advance"), {"items": done})
+            ended = [item_id for item_id, outcome in moved.items() if outcome in ("accepted", "failed")]
+            if ended:
+                await self._connection.execute(statement("execute.advance"), {"items": ended})
             if keys:
                 await self._keep(reports, moved, keys)
             for report in reports:

@@ -13,6 +13,7 @@ from models.errors import InputError
 from models.items import Accepted, ItemCase, ReviewLine
 from models.review import Try
 from sql.statements import statement
+from tasks.council.records import records
 from tasks.items.boards import matching
 from tasks.items.listing import rows
 from tasks.places import shown
@@ -80,6 +81,7 @@ def item_case(connection: Connection, item: int) -> ItemCase:
         tries=[Try(*row) for row in connection.execute(statement("review.history"), scope)],
         result=Accepted(*result) if result else None,
         reviews=[ReviewLine(*row) for row in connection.execute(statement("items.reviews"), scope)],
+        decisions=records(connection, item=item, limit=MOST),
     )
 
 

@@ -120,8 +120,8 @@ def remember_results(
 ) -> int:
     """Turn up to `limit` accepted answers into nodes; gives the number of answers. 0: none is left.
 
-    Simulated answers never enter. Answers that no longer stand (superseded) leave memory, all of them. One
-    transaction; several processes may call it at once, each takes other answers.
+    Simulated answers never enter, nor what single members of a council say. Answers that no longer stand (superseded)
+    leave memory, all of them. One transaction; several processes may call it at once, each takes other answers.
     """
     encoder = _fitting(encoder)
     with connection.transaction():
@@ -141,7 +141,8 @@ def remember_results(
                 line,
                 line,
             )
-            for result_id, item_id, text, board_id, line, title in rows
+            for result_id, item_id, text, board_id, line, title, opinion in rows
+            if not opinion
             for piece in chunk(text)
         ]
         _insert(connection, nodes, encoder)

@@ -13,6 +13,8 @@ import psycopg
 from models.enums import SETTLED, Declared, Status
 from models.recipe import ROLLUP
 from sql.statements import statement
+from tasks.council.convene import KIND as OPINION
+from tasks.council.records import records
 from tasks.places import shown
 from tasks.report.blocked import explain
 from tasks.report.models import BoardReport, Counts, ItemReport, Report
@@ -39,6 +41,7 @@ def build(
     for row in connection.execute(statement("report.items"), scope):
         items[row[1]].append(_item(row))
     _name_places(connection, [item for some in items.values() for item in some])
+    _decisions(connection, boards, [item for some in items.values() for item in some])
     needs = _needs(connection, scope)
     for some in items.values():
         explain(some, needs)
@@ -53,7 +56,7 @@ def build(
             title=title,
             revision=revision,
             counts=_counts(items[board_id]),
-            parts=sum(item.origin == "split" for item in items[board_id]),
+            parts=sum(item.origin == "split" and not item.member for item in items[board_id]),
             syntheses=sum(item.synthesis and item.text is not None for item in items[board_id]),
             declared=dict(
                 Counter(
@@ -124,6 +127,18 @@ def _name_places(connection: psycopg.Connection[Any], items: Sequence[ItemReport
         citation["place"] = places.get(cite, cite)
 
 
+def _decisions(
+    connection: psycopg.Connection[Any], boards: Sequence[int], items: Sequence[ItemReport]
+) -> None:
+    """Give the items of councils what these decided. Nothing is asked where there are none."""
+    if not any(item.member for item in items):
+        return
+    found = records(connection, boards=boards, standing=True, limit=len(items))
+    decided = {record.item_id: record.as_json() for record in reversed(found)}
+    for item in items:
+        item.decision = decided.get(item.item_id)
+
+
 def _needs(connection: psycopg.Connection[Any], scope: dict[str, Any]) -> dict[int, list[int]]:
     needs: dict[int, list[int]] = defaultdict(list)
     for item_id, needs_id in connection.execute(statement("report.blocked_by"), scope):
@@ -155,6 +170,7 @@ def _item(row: Sequence[Any]) -> ItemReport:
     ]
     refused, original = row[22:]
     synthesis = recipe == ROLLUP
+    member = kind == OPINION and origin == "split"
     return ItemReport(
         item_id=item_id,
         parent=parent,
@@ -164,9 +180,13 @@ def _item(row: Sequence[Any]) -> ItemReport:
         title=title,
         declared=declared,
         status=Status(status).label,
-        work=recipe is not None and status != Status.SKIPPED and not (synthesis and status in SETTLED),
+        work=recipe is not None
+        and status != Status.SKIPPED
+        and not ((synthesis or member) and status in SETTLED)
+        and not (member and status == Status.FAILED),
         origin=origin,
         synthesis=synthesis,
+        member=member,
         complexity=complexity,
         text=text,
         citations=citations or [],

@@ -169,6 +169,11 @@ def _board(board: BoardReport) -> list[str]:
     ]
     if waiting := board.having("waiting"):
         lines += ["### Waiting for a person", "", *_waiting(board, waiting)]
+    if decided := board.decided:
+        lines += ["### Decided", ""]
+        for item in decided[:MOST_ITEMS]:
+            lines += _decision(item)
+        lines += _more(len(decided), "decisions; `penstock decisions list` shows all")
     if answered := board.answered:
         lines += ["### Answered", ""]
         for item in answered[:MOST_ITEMS]:
@@ -268,6 +273,31 @@ def _answer(board: BoardReport, item: ItemReport) -> list[str]:
     if rest := [place for cite, place in places.items() if cite not in named]:
         lines += [">", f"> Sources: {', '.join(f'`{place}`' for place in rest)}"]
     return [*lines, ""]
+
+
+def _decision(item: ItemReport) -> list[str]:
+    """What a council decided, on a few lines; `penstock decisions show` has it whole."""
+    found = item.decision or {}
+    mark = " **(simulated)**" if found["simulated"] else ""
+    facts = [f"risk {found['risk']}", f"accepted by {_plain(found['approved_by'] or 'the checks')}"]
+    if found["confidence"] is not None:
+        supporters = sum(seat["position"] == "supports" for seat in found["members"])
+        facts.insert(0, f"confidence {found['confidence']:.2f}")
+        facts.insert(1, f"{supporters} of {len(found['members'])} members support it")
+    lines = [f"**{_name(item)}** (line {item.line}, {', '.join(facts)}){mark}", ""]
+    lines += [
+        f"> {_plain(_cut(line, LONGEST_ANSWER))}  " for line in found["decision"].splitlines() if line.strip()
+    ]
+    lines.append("")
+    lines += [f"- because: {_short(reason)}" for reason in found["reasons"]]
+    lines += [f"- risk, {each['level']}: {_short(each['risk'])}" for each in found["risks"]]
+    lines += [f"- {_plain(seat['name'])} dissents: {_short(seat['says'])}" for seat in found["dissent"]]
+    lines += [
+        f"- {_plain(seat['name'])} did not answer: {_short(seat['missing'])}"
+        for seat in found["members"]
+        if seat["missing"] is not None
+    ]
+    return [*lines, "", f"The whole of it: `penstock decisions show {found['id']}`.", ""]
 
 
 def _with_places(line: str, named: dict[str, str]) -> str:

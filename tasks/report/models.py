@@ -37,6 +37,10 @@ class ItemReport(BaseModel):
         "board"  # board; split: a part that Penstock made; document: a text that is split as a whole
     )
     synthesis: bool = False  # its text is, or is to be, put together from the results of its parts
+    member: bool = (
+        False  # an opinion in a council: it is in its item's decision, and no work of its own once it ended
+    )
+    decision: dict[str, Any] | None = None  # what its council decided, or proposes
     complexity: int | None = None  # 1 to 10; None: not known, or plainly small
     text: str | None = None  # the accepted answer
     citations: list[dict[str, Any]] = Field(default_factory=list)
@@ -95,7 +99,14 @@ class BoardReport(BaseModel):
 
     @property
     def answered(self) -> list[ItemReport]:
-        return [item for item in self.having("done") if item.text]
+        return [
+            item for item in self.having("done") if item.text and not item.member and item.decision is None
+        ]
+
+    @property
+    def decided(self) -> list[ItemReport]:
+        """Items whose councils' decision was accepted."""
+        return [item for item in self.having("done") if item.decision is not None]
 
     @property
     def blocked(self) -> list[ItemReport]:

@@ -27,6 +27,7 @@ MEANING: dict[str, str] = {
     ErrorType.GROUNDING: "the answer is not borne out by the documents it names",
     ErrorType.CHECK_CRASHED: "a check could not run, so the answer counts as not checked",
     ErrorType.HUMAN_ONLY: "its recipe always asks a person",
+    ErrorType.COUNCIL: "its council is not sure enough, sees a high risk, or too few of it answered",
     ErrorType.PLAN: "how to split it waits for approval; nothing of the plan has run",
     ErrorType.POISON: "answers failed so often in a row that asking was stopped",
     ErrorType.CYCLE: "items wait for one another in a ring; say which goes first",

@@ -24,6 +24,7 @@ from models.enums import Decision
 from models.errors import InputError
 from models.review import Decided, OpenReview, ReviewCase, Try
 from sql.statements import statement
+from tasks.council.records import approve, ask_missing_again
 from tasks.decompose import WHOLE, apply_plan, parse_plan
 from tasks.decompose.split import PART_RECIPE
 from tasks.foreign import storable
@@ -102,7 +103,7 @@ async def decide(
             released = await _decide_plan(connection, review_id, int(item_id), decision, text, details)
         elif item_id is not None:
             final = text if decision is Decision.EDIT else proposal
-            released = await _move(connection, review_id, int(item_id), decision, final, details)
+            released = await _move(connection, review_id, int(item_id), decision, final, details, by)
     return Decided(review_id, decision, item_id, title, released)
 
 
@@ -163,6 +164,7 @@ async def _move(
     decision: Decision,
     text: str | None,
     details: dict[str, Any],
+    by: str,
 ) -> int:
     if decision in (Decision.ACCEPT, Decision.EDIT):
         if not (text or "").strip():
@@ -191,11 +193,14 @@ async def _move(
             f"The item of review {review_id} is no longer waiting: its board changed since. Nothing was changed."
         )
     if decision is Decision.RETRY:
+        await ask_missing_again(connection, item_id)
         released = await connection.execute(statement("review.release"), {"board": row[0]})
         row = await released.fetchone()
         return int(row[0]) if row else 0
     if decision is Decision.REJECT:
         await connection.execute(statement("review.release_work"), {"item": item_id})
+    else:
+        await approve(connection, review_id, item_id, by=by, text=text if decision is Decision.EDIT else None)
     advanced = await connection.execute(statement("execute.advance"), {"items": [item_id]})
     row = await advanced.fetchone()
     # A synthesis: its parts may have changed while the person decided.

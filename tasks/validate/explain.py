@@ -18,6 +18,9 @@ from tasks.validate.statistics import LAYERS
 
 EXCERPT = 400
 
+NOT_FAILED = (ErrorType.HUMAN_ONLY, ErrorType.COUNCIL)
+"""Why a person is asked though every check passed."""
+
 ABOUT: Mapping[str, str] = {
     PROMPT: "what was done to the prompt before it was asked",
     "call": "what the model server itself said",
@@ -127,7 +130,7 @@ def layers_of(checks: Any, error_type: str | None = None, error: str | None = No
         layer = found.setdefault(name, Layer(name, ABOUT.get(name, "")))
         said = Said(str(entry.get("check") or ""), entry.get("error_type"), str(entry.get("message") or ""))
         (layer.failed if said.error_type else layer.noted).append(said)
-    if error_type and error_type != ErrorType.HUMAN_ONLY and not any(each.failed for each in found.values()):
+    if error_type and error_type not in NOT_FAILED and not any(each.failed for each in found.values()):
         layer = found.setdefault("call", Layer("call", ABOUT["call"]))
         layer.failed.append(Said(error_type, error_type, error or "it gave no reason"))
     return sorted(found.values(), key=lambda each: _place(each.name))

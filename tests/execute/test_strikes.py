@@ -239,7 +239,7 @@ def report(error: ErrorType | None) -> Report:
 def test_what_is_counted_is_what_speaks_against_recipe_or_model() -> None:
     told = {error for error in ErrorType if strikes.results([report(error)])}
     uncharged = {error for error in ErrorType if not error.charged}
-    own = {ErrorType.NO_EVIDENCE, ErrorType.HUMAN_ONLY, ErrorType.CYCLE, ErrorType.PLAN}
+    own = {ErrorType.NO_EVIDENCE, ErrorType.HUMAN_ONLY, ErrorType.COUNCIL, ErrorType.CYCLE, ErrorType.PLAN}
     assert told == set(ErrorType) - uncharged - own
     assert strikes.results([report(None), report(ErrorType.RULE)]) == [(1, True, ""), (1, False, "rule: why")]
 

@@ -428,6 +428,47 @@ create table review (
 create unique index review_open on review (subject) where decided_at is null;
 create index review_item on review (item_id);
 
+-- An item whose recipe asks several: its parts are their opinions. Gone when the item's parts are.
+create table council (
+  item_id      bigint primary key references item on delete cascade,
+  recipe       text not null,                 -- the one that puts the opinions together
+  quorum       smallint not null,             -- how many must have answered
+  asked_at     timestamptz not null default now()
+);
+
+-- What a council came to. Accepted while its result is; before that a proposal, while its review is open.
+create table decision_record (
+  id           bigint generated always as identity primary key,
+  item_id      bigint not null references item on delete cascade,
+  attempt_id   bigint references attempt on delete set null, -- the synthesis; null: a person wrote it
+  result_id    bigint references result on delete cascade,
+  review_id    bigint references review on delete cascade,
+  question     text not null,
+  decision     text not null,
+  reasons      jsonb not null default '[]',   -- texts
+  risks        jsonb not null default '[]',   -- {risk, level}
+  risk         text not null,                 -- the highest that the decision or a member names
+  confidence   real,                          -- tasks/council/combine.py; null: a person wrote it
+  claimed      real,                          -- the synthesis' own word
+  agreement    real,                          -- of who answered, the share that supports it
+  members      jsonb not null default '[]',   -- {name, item, result, model, recipe_hash, position, says, confidence, missing}
+  citations    jsonb not null default '[]',
+  recipe       text not null,
+  recipe_hash  text not null,
+  calls        integer not null default 0,    -- of members and synthesis, retries too
+  prompt_tokens bigint not null default 0,
+  completion_tokens bigint not null default 0,
+  cost         double precision,              -- US dollars, as far as known
+  began_at     timestamptz,                   -- the first call
+  created_at   timestamptz not null default now(),
+  approved_by  text,                          -- the person who accepted or wrote it; null: the checks did
+  edited       boolean not null default false,
+  simulated    boolean not null default false
+);
+create index decision_record_item on decision_record (item_id);
+create index decision_record_result on decision_record (result_id);
+create index decision_record_review on decision_record (review_id);
+
 create table node (
   id            bigint generated always as identity primary key,
   kind          text not null,                -- document, plan (a part of a document with items in it), answer
@@ -489,6 +530,9 @@ create table delivery (
 -- A container whose parts are all settled ends as they did; one of them done: done. Where it wants a synthesis
 -- (item.rollup) and a part has an accepted result, it becomes ready once more instead, with the recipe `rollup`, and
 -- counts as settled only when that is. Its results, not its parts, are then what may go stale: `rolled_of`.
+--
+-- Parts of a council may also end as failed (5): they are missing then. It always wants its synthesis, with its own recipe;
+-- where fewer than its quorum are done, a person is asked instead.
 
 create function penstock_lock_frontier(board bigint) returns void language sql as
 $$ select pg_advisory_xact_lock(hashtextextended('penstock.frontier', board)) $$;
@@ -537,6 +581,25 @@ $$ select hashtextextended(string_agg(r.id::text, ',' order by r.id), 0)
      from item c join result r on r.item_id = c.id and r.superseded_at is null
     where c.parent_id = container and c.status = 4 $$;
 
+-- Ask a person about councils of which too few answered. They wait already.
+create function penstock_without_quorum(items bigint[]) returns void language sql as
+$$ insert into review (subject, kind, item_id, title, reason, error_type, details)
+   select 'item:' || k.item_id, 'item', k.item_id, s.title,
+          format('%s of %s members of its council answered, %s must. Missing: %s. What the others say: `penstock items show '
+                 '%s`. Write the decision (edit), or have the missing ones asked again (retry).',
+                 g.heard, g.asked, k.quorum, g.missing, k.item_id),
+          'council', jsonb_build_object('heard', g.heard, 'asked', g.asked)
+     from council k join item_source s on s.item_id = k.item_id
+    cross join lateral (
+      select count(*) as asked, count(*) filter (where c.status = 4) as heard,
+             string_agg(coalesce(m.labels ->> 'member', m.title) || ' (' || coalesce(left(a.error, 200), 'no answer') || ')', ', '
+                        order by c.id) filter (where c.status <> 4) as missing
+        from item c join item_source m on m.item_id = c.id
+        left join lateral (select error from attempt where item_id = c.id order by number desc limit 1) a on true
+       where c.parent_id = k.item_id) g
+    where k.item_id = any(items)
+   on conflict (subject) where decided_at is null do update set reason = excluded.reason, details = excluded.details $$;
+
 -- After `changed` settled (or became runnable), in the same transaction: finish parents all of whose children are
 -- settled, upwards; make ready what waited only for any of these. Returns how many items became ready.
 create function penstock_advance(changed bigint[]) returns integer language plpgsql as $$
@@ -546,6 +609,7 @@ declare
   syntheses integer := 0;
   started integer;
   promoted integer;
+  asking bigint[];
 begin
   perform penstock_lock_frontiers(array(select distinct board_id from item where id = any(changed)));
 
@@ -553,18 +617,25 @@ begin
     with parents as materialized (
       select distinct parent_id as id from item where id = any(level) and parent_id is not null
     ), finished as materialized (
-      select p.id, p.rollup from parents join item p using (id)
+      select p.id, p.rollup, k.recipe as council, k.quorum
+        from parents join item p using (id) left join council k on k.item_id = p.id
        where p.recipe is null and p.status = 0
-         and (select c.id from item c where c.parent_id = p.id and c.status not in (4, 6, 7)
+         and (select c.id from item c
+               where c.parent_id = p.id and c.status not in (4, 6, 7) and (c.status <> 5 or k.item_id is null)
                order by c.id desc limit 1) is null
          for no key update of p skip locked
     ), weighed as materialized (
-      select id, case when rollup then penstock_parts(id) end as parts from finished
+      select id, council,
+             case when council is not null then coalesce(penstock_parts(id), 0) when rollup then penstock_parts(id) end as parts,
+             council is not null
+             and (select count(*) from item c where c.parent_id = finished.id and c.status = 4) < quorum as short
+        from finished
     ), due as (
-      update item set status = 1, ready = true, recipe = 'rollup', rolled_of = w.parts, attempts = 0,
+      update item set status = case when w.short then 3 else 1 end, ready = not w.short,
+             recipe = coalesce(w.council, 'rollup'), rolled_of = w.parts, attempts = 0,
              tried_before = tries, model = named, run_after = now()
         from weighed w where item.id = w.id and w.parts is not null
-      returning item.id
+      returning item.id, w.short
     ), rolled as (
       update item set status = case
           when exists (select from item c where c.parent_id = w.id and c.status = 4) then 4
@@ -573,9 +644,14 @@ begin
         from weighed w where item.id = w.id and w.parts is null
       returning item.id
     )
-    select (select coalesce(array_agg(id), '{}') from rolled), (select count(*) from due) into level, started;
+    select (select coalesce(array_agg(id), '{}') from rolled), count(*) filter (where not short),
+           array_agg(id) filter (where short)
+      into level, started, asking from due;
     touched := touched || level;
     syntheses := syntheses + started;
+    if asking is not null then
+      perform penstock_without_quorum(asking);
+    end if;
   end loop;
 
   with candidates as materialized (
@@ -605,6 +681,7 @@ declare
   started integer;
   syntheses integer := 0;
   promoted integer;
+  asking bigint[];
 begin
   boards := penstock_lock_frontiers(array[board]);
   loop
@@ -613,25 +690,31 @@ begin
              case when not bool_and(status in (4, 6, 7)) then 0
                   when bool_or(status = 4) then 4
                   when bool_or(status = 7) then 7
-                  else 6 end as status
+                  else 6 end as status,
+             bool_and(status in (4, 5, 6, 7)) as ended, count(*) filter (where status = 4) as heard
         from item where board_id = board and parent_id is not null group by parent_id
     ), weighed as materialized (
-      select r.parent_id as id, r.status, case when r.status = 4 and p.rollup then penstock_parts(p.id) end as parts
-        from rollup r join item p on p.id = r.parent_id
-       where p.recipe is null or p.recipe = 'rollup'
+      select r.parent_id as id, k.recipe as council, coalesce(r.heard < k.quorum, false) as short,
+             case when k.item_id is null then r.status when r.ended then 4 else 0 end as status,
+             case when k.item_id is not null then case when r.ended then coalesce(penstock_parts(p.id), 0) end
+                  when r.status = 4 and p.rollup then penstock_parts(p.id) end as parts
+        from rollup r join item p on p.id = r.parent_id left join council k on k.item_id = p.id
+       where p.recipe is null or p.recipe = coalesce(k.recipe, 'rollup')
     ), due as materialized (
-      select p.id, p.recipe as was, w.status, w.parts
+      select p.id, p.recipe as was, w.status, w.parts, w.council, w.short
         from weighed w join item p using (id)
        where case when w.parts is not null then p.recipe is null or p.rolled_of is distinct from w.parts
                   when p.recipe is null then p.status <> w.status
                   else w.status <> 4 or p.rollup or p.status in (0, 1) end
          for no key update of p skip locked
     ), written as (
-      update item set status = case when d.parts is null then d.status else 1 end, ready = d.parts is not null,
-             recipe = case when d.parts is not null then 'rollup' end, rolled_of = d.parts, lease = null, attempts = 0,
+      update item set status = case when d.parts is null then d.status when d.short then 3 else 1 end,
+             ready = d.parts is not null and not d.short,
+             recipe = case when d.parts is not null then coalesce(d.council, 'rollup') end,
+             rolled_of = d.parts, lease = null, attempts = 0,
              tried_before = tries, model = named, run_after = now()
         from due d where item.id = d.id
-      returning item.id, d.was, d.parts
+      returning item.id, d.was, d.parts, d.short
     ), undone as (
       update result r set superseded_at = now()
         from written w where w.was is not null and r.item_id = w.id and r.superseded_at is null
@@ -639,8 +722,12 @@ begin
       update review v set decision = 'superseded', note = 'its parts changed', decided_by = 'penstock', decided_at = now()
         from written w where w.was is not null and v.item_id = w.id and v.decided_at is null
     )
-    select count(*), count(*) filter (where parts is not null) into moved, started from written;
+    select count(*), count(*) filter (where parts is not null and not short), array_agg(id) filter (where short and parts is not null)
+      into moved, started, asking from written;
     syntheses := syntheses + started;
+    if asking is not null then
+      perform penstock_without_quorum(asking);
+    end if;
     exit when moved = 0;
   end loop;
 
