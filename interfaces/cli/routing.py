@@ -65,7 +65,8 @@ def routing_view(found: list[ModelRecord], config: Settings) -> Group:
         table.add_column(name, justify="right", no_wrap=True)
     last = None
     for each in found:
-        model = Text(clean(each.model), "bold" if each.routed and each.best else "")
+        best = each.routed and each.best
+        model = Text(clean(each.model) + (" *" if best else ""), "bold" if best else "")
         if each.simulated:
             model.append(" (simulated)", "yellow")
         table.add_row(
@@ -85,7 +86,7 @@ def routing_view(found: list[ModelRecord], config: Settings) -> Group:
     ]
     if any(each.routed for each in found):
         lines.append(
-            f"Bold is the best of a recipe's models; others get {config.routing_explore:.0%} of its items at most."
+            f"* The best of a recipe's models; others get {config.routing_explore:.0%} of its items at most."
         )
     return Group(table, Text(), *(Text(line, "bright_black") for line in lines))
 

@@ -282,13 +282,14 @@ class _Bench:
         prompts: Sequence[Rendered],
         replies: Sequence[Reply],
     ) -> Mapping[int, Verdict]:
-        rows = [
-            AnswerRow(item.id, item.question, reply, prompt.passages)
-            for item, prompt, reply in zip(items, prompts, replies, strict=True)
-            if isinstance(reply, ModelAnswer)
-        ]
-        header = recipe.header.model_copy(update={"judge": None})
-        return (await validate_batch(replace(recipe, header=header), rows)).verdicts if rows else {}
+        """Each by itself: what one case scores must not depend on which others there are."""
+        alone = replace(recipe, header=recipe.header.model_copy(update={"judge": None}))
+        found: dict[int, Verdict] = {}
+        for item, prompt, reply in zip(items, prompts, replies, strict=True):
+            if isinstance(reply, ModelAnswer):
+                row = AnswerRow(item.id, prompt.question, reply, prompt.passages, files=prompt.files)
+                found |= (await validate_batch(alone, [row])).verdicts
+        return found
 
     def _result(
         self, golden: GoldenSet, case: Case, model: str, reply: Reply, verdict: Verdict | None

@@ -94,6 +94,25 @@ async def test_variants_are_asked_within_the_slots_and_nothing_is_stored(
         assert connection.execute("select count(*) from lease where expires_at > now()").fetchone() == (0,)
 
 
+async def test_a_case_scores_the_same_whatever_others_there_are(database: Database, recipe: Recipe) -> None:
+    """The simulator gives all of them the answer to the first: together, the checks would hold it for mixed up."""
+    cases = [
+        Case(
+            id=str(n),
+            title=title,
+            passages={"ops.md:1": TEXT, "ops.md:2": "Raw measurements are kept 400 days."},
+        )
+        for n, title in enumerate(["On which port does the collector listen?", "How long are raw data kept?"])
+    ]
+    async with seated() as (seat, _):
+        scores = []
+        for chosen in (cases, cases[1:]):
+            golden_set = GoldenSet("task", "task.yaml", "task", tuple(chosen))
+            [found] = await evaluate(database, SETTINGS, seat, [golden_set], variants(recipe, "small"))
+            scores.append(found.cases[-1].score)
+    assert scores[0] == scores[1] == 1.0
+
+
 async def test_it_waits_for_a_drain_and_says_so(database: Database, recipe: Recipe) -> None:
     told: list[str] = []
     said = asyncio.Event()

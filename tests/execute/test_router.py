@@ -177,6 +177,14 @@ async def test_evidence_is_of_first_tries_that_say_something_of_the_model(world:
     [known] = known_of([row], simulated=False).values()
     assert (known.models["bad"].tries, known.items) == (8, 24)
     assert not known_of([row], simulated=True)["task"].models, "the simulator is another model"
+    with world.database.connect() as connection:
+        connection.execute("update attempt set cached = true where item_id % 2 = 0")
+        connection.execute(
+            "update attempt set model_digest = 'new'"
+            " where id = (select max(id) from attempt where number = 1 and not cached)"
+        )
+        [row] = connection.execute(statement("routing.evidence"), asked).fetchall()
+    assert row[5] == 1, "neither what needed no call nor what another model under that name did"
 
 
 async def test_another_version_of_the_recipe_begins_anew(world: World) -> None:
