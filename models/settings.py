@@ -123,7 +123,14 @@ class Settings(BaseSettings):
     give_up_after: float | None = Field(
         default=None, gt=0, description="seconds since its first try, after which an item is not tried again"
     )
-    batch_size: int = Field(default=32, ge=1, le=4096, description="items a drain claims at once")
+    batch_size: int = Field(
+        default=2048, ge=1, le=4096, description="items that a drain has claimed and not written, at most"
+    )
+    batch_seconds: float = Field(
+        default=5.0,
+        ge=0,
+        description="how long what is claimed takes: batches are as large as that; 0: as large as they may be",
+    )
     heartbeat: float = Field(default=15.0, gt=0, description="seconds; a lease lapses after 3 missed beats")
 
     split_above: int = Field(

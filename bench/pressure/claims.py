@@ -6,7 +6,7 @@ ones, and half of them share a parent with others. They became ready within the 
 have waited for longer than `max_wait`.
 
 Timed is what a drain does for a batch: the look at all groups, the choice, the claim and its commit, by `Store.claim`
-and `Order`, with batches as the default settings make them. Claims are made one after the other and kept, so each finds
+and `Order`, 16 items at a time. Claims are made one after the other and kept, so each finds
 what the ones before it left behind. Then the same for runs of 5 and of 100 boards.
 """
 
@@ -35,6 +35,9 @@ from tasks.execute.store import Scope, Store, Wish
 SIZES, QUICK_SIZES = (10_000, 100_000, 1_000_000), (10_000, 100_000)
 CLAIMS, LEAST = 60, 5
 TOKEN = 1
+CLAIM = 16
+"""Items a claim: a batch of a server that answers a few items a second. Larger ones cost less an item."""
+
 RECIPES = ("bench", "check", "plan")
 FLAT = 2.0
 
@@ -98,7 +101,7 @@ async def _cost(db: Database, boards: Sequence[int] | None) -> Cost:
         store = Store(connection, TOKEN)
         order = Order(config.max_wait, "small:1b")
         scope = Scope(BackendName.OLLAMA, RECIPES, None if boards is None else tuple(boards))
-        size = max(1, config.batch_size // 2)
+        size = CLAIM
         chosen: list[Wish] = []
         after = -1
 

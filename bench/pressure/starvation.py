@@ -117,7 +117,7 @@ def run(quick: bool) -> list[Figure]:
         stats = simulator.stats()
         with db.connect() as connection:
             waits = _waits(connection, board_id, sent)
-    batch = config.batch_size * ANSWER_SECONDS / SLOTS
+    batch = config.batch_seconds
     load = LOAD_SECONDS + ANSWER_SECONDS  # and the call that warms it up
     bound = MAX_WAIT + batch + load
     rare = [waits[item] for item, model in feeder.models.items() if model != BUSY]

@@ -56,16 +56,13 @@ def dry_run(config: Settings, paths: list[str], dialect: str | None) -> None:
         counts: dict[int, int] = dict(
             connection.execute(statement("report.progress"), {"boards": boards}).fetchall()
         )
-    size = max(1, config.batch_size // 2)  # a drain keeps two half batches going
     console().print()
     if ready:
-        table = Table(
-            title="Planned batches, first wave", title_justify="left", show_edge=False, pad_edge=False
-        )
-        for name in ("Recipe", "Priority", "Items", "Batches"):
+        table = Table(title="First wave", title_justify="left", show_edge=False, pad_edge=False)
+        for name in ("Recipe", "Priority", "Items"):
             table.add_column(name, justify="left" if name == "Recipe" else "right")
         for recipe, priority, count in ready:
-            table.add_row(recipe, str(priority), str(count), str(-(-count // size)))
+            table.add_row(recipe, str(priority), str(count))
         console().print(table)
     if split or plans:
         console().print(

@@ -36,7 +36,8 @@ def run(
     dialect: Annotated[str | None, typer.Option(help="Read boards as this dialect.")] = None,
     out: Out = Path("penstock-report"),
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show items, findings and planned batches; call no model.")
+        bool,
+        typer.Option("--dry-run", help="Show items, findings and what would be asked first; call no model."),
     ] = False,
     write_back: Annotated[
         bool | None,

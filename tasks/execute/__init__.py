@@ -24,6 +24,7 @@ from tasks.execute.doors import Doors
 from tasks.execute.drain import Drain, Stages
 from tasks.execute.lease import endpoint_lease
 from tasks.execute.reuse import Flights
+from tasks.execute.stopping import stop
 from tasks.execute.store import Scope, Store
 from tasks.execute.work import Batch, ClaimedItem, Tally
 
@@ -143,7 +144,7 @@ async def drain_any(
         await asyncio.gather(*sitters)
     finally:
         for sitter in sitters:
-            sitter.cancel()
+            stop(sitter)
         await asyncio.wait(sitters)
         await work.doors.aclose()
     if work.errors and (len(work.errors) == len(seats) or await work.left()):

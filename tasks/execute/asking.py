@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from models.calls import ModelCallError, ModelRequest, Passage
+from models.calls import ModelAnswer, ModelCallError, ModelRequest, Passage
 from models.endpoint import Endpoint
 from models.enums import ErrorType, TimeoutKind
 from models.recipe import ROLLUP, Recipe, Rendered
@@ -15,6 +15,7 @@ from tasks.execute.again import NEW, Past, adapted
 from tasks.execute.calls import Calls
 from tasks.execute.gate import INTERACTIVE, NORMAL
 from tasks.execute.reuse import Plan, Reply
+from tasks.execute.stopping import stop
 from tasks.execute.work import Batch, ClaimedItem
 
 
@@ -87,10 +88,24 @@ class Asked:
     began: float | None = None  # when its first request was let in, on the loop's clock
     under_way: set[int] = field(default_factory=set)  # sent, and not answered yet
     seconds: dict[int, float] = field(default_factory=dict)  # by place, that its call took
+    whole: bool = False  # nothing is waited for any more
 
     @classmethod
     def of(cls, batch: Batch) -> Asked:
         return cls([None] * len(batch.items))
+
+    @property
+    def answered(self) -> bool:
+        return any(reply is not None for reply in self.replies)
+
+    def told(self, batch: Batch, simulated: Collection[int]) -> list[Reply]:
+        """The replies. `simulated`: items whose material is, and so their answers."""
+        return [
+            replace(reply, simulated=True)
+            if isinstance(reply, ModelAnswer) and item.id in simulated
+            else reply
+            for item, reply in zip(batch.items, self.replies, strict=True)
+        ]
 
     def spent(self) -> list[Reply]:
         """The replies, with those that were given up while the server worked on them."""
@@ -177,5 +192,5 @@ class Asker:
             await asyncio.gather(*workers)
         finally:
             for worker in workers:
-                worker.cancel()
+                stop(worker)
             await asyncio.wait(workers)

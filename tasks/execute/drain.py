@@ -1,8 +1,9 @@
 """A drain: it holds one endpoint's lease, then claims and runs batches until none are left.
 
 Two half batches overlap, so that the server's slots stay full while the first half is checked and written; a small one
-of interactive items may run beside them. What is claimed and not yet written never exceeds `settings.batch_size`: that
-is what a `kill -9` can cost.
+of interactive items may run beside them. What is claimed and not yet written takes about `settings.batch_seconds`
+(tasks/execute/sizing.py) and never exceeds `settings.batch_size`: that is what a `kill -9` can cost. A drain that is
+stopped in order checks and writes what was answered, and gives the rest back.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ from tasks.execute.provider_rows import Prepared
 from tasks.execute.reporting import Reporter
 from tasks.execute.reuse import Flights, Plan, Reply, Reuse, Reused
 from tasks.execute.router import Router
+from tasks.execute.sizing import Sizes
+from tasks.execute.stopping import last_thing, stop, to_the_end
 from tasks.execute.store import OnSplit, Scope, Store, Wish
 from tasks.execute.work import Batch, ClaimedItem, Report, Tally
 from tasks.tokens import CHARACTERS_PER_TOKEN
@@ -102,6 +105,7 @@ class Drain:
     door: Door = field(init=False)
     _order: Order = field(init=False)
     _router: Router = field(init=False)
+    _sizes: Sizes = field(init=False)
     _after: int = -1  # the board that was served last
     _granted: dict[int, tuple[Reservation, int]] = field(
         default_factory=dict
@@ -144,6 +148,7 @@ class Drain:
             self.endpoint.url,
             self.chance,
         )
+        self._sizes = Sizes(self.settings.batch_size, self.settings.batch_seconds)
 
     @property
     def kept(self) -> int:
@@ -151,11 +156,6 @@ class Drain:
         if self.endpoint.slots < 2 or not self.settings.interactive_share:
             return 0
         return max(1, int(self.endpoint.slots * self.settings.interactive_share))
-
-    @property
-    def size(self) -> int:
-        """Items of one batch: half of what may be unwritten at once, besides an interactive batch."""
-        return max(1, (self.settings.batch_size - self.kept) // 2)
 
     async def run(self, run_batch: RunOne | None = None) -> Tally:
         """Drain until nothing in scope is left to claim.
@@ -194,7 +194,7 @@ class Drain:
                 if self.doors is not None:
                     await self.doors.let_go(self.door)
             finally:
-                watch.cancel()
+                stop(watch)
                 await asyncio.wait([watch])
                 await self.pressure.aclose()
 
@@ -215,9 +215,12 @@ class Drain:
     async def _abandon(self, running: dict[asyncio.Task[Tally], Batch]) -> None:
         """Stop what is in flight and give it back. After a lost lease there is nothing to give back."""
         for task in running:
-            task.cancel()
+            stop(task)
         if running:
             await asyncio.wait(running)
+        for task in running:
+            if not task.cancelled() and task.exception() is None:
+                self.tally.add(task.result())  # it had ended when it was to be stopped
         if self.lease.lost.is_set():
             return
         if running:
@@ -376,9 +379,14 @@ class Drain:
     def _wish(self, choice: Choice | None, size: int | None) -> Wish | None:
         if choice is None:
             return None
-        size = size or (self.kept if self.kept and choice.group.urgency < URGENT else self.size)
+        model = choice.group.asks or self.model
+        size = size or (
+            self.kept
+            if self.kept and choice.group.urgency < URGENT
+            else self._sizes.half((choice.group.recipe, model), at_once=self._at_once(model), kept=self.kept)
+        )
         size = self._router.room(choice.group, size)
-        if self.pressure.wants_trial(choice.group.asks or self.model):
+        if self.pressure.wants_trial(model):
             size = 1
         return Wish(
             choice.group,
@@ -387,6 +395,10 @@ class Drain:
             patience=self._order.patience(choice.group),
             after=self._after,
         )
+
+    def _at_once(self, model: str) -> int:
+        """Items of a model that are answered at a time."""
+        return min(self.endpoint.slots, self.pressure.most(model) or self.endpoint.slots)
 
     def _describe(self, recipe: str, model: str | None) -> dict[str, Any]:
         known = self.recipes[recipe]
@@ -457,14 +469,15 @@ class Drain:
         plan = await self.reuse.plan(batch, recipe, self._requests(batch, rendered), rendered)
         so_far = Asked.of(batch)
         try:
-            replies = await self._ask(batch, recipe, passages, plan, past, so_far)
-            replies = [
-                replace(reply, simulated=True)
-                if isinstance(reply, ModelAnswer) and item.id in simulated
-                else reply
-                for item, reply in zip(batch.items, replies, strict=True)
-            ]
+            await self._ask(batch, recipe, passages, plan, past, so_far)
+            replies = so_far.told(batch, simulated)
             return await self.finish(batch, rendered, replies, plan, so_far.seconds)
+        except asyncio.CancelledError:
+            if not so_far.whole and so_far.answered and not self.lease.lost.is_set():
+                replies = so_far.told(batch, simulated)
+                settle = partial(self._settle, batch, rendered, replies, plan, so_far.seconds)
+                await last_thing(settle, self._tell)
+            raise
         finally:
             self.reuse.leave(plan)
 
@@ -476,8 +489,10 @@ class Drain:
         plan: Plan,
         past: Mapping[int, Past],
         so_far: Asked,
-    ) -> list[Reply]:
+    ) -> None:
         """Ask for those items that have to be; the others get their replies from where they are."""
+        clock = asyncio.get_running_loop().time
+        began = clock()
         if plan.ask:
             tokens = self._estimate(batch, recipe, passages)
             grant = await self.pressure.reserve(len(plan.ask), tokens, recipe.header.max_tokens, batch.model)
@@ -488,14 +503,16 @@ class Drain:
             finally:
                 plan.land(so_far.replies)
                 await self.pressure.settle(batch, so_far.spent(), grant, tokens + recipe.header.max_tokens)
-            asked = [so_far.replies[place] for place in plan.ask]
-            if so_far.began is not None and None not in asked:
-                # Without its wait for a model.
-                self._order.ended(asyncio.get_running_loop().time() - so_far.began)
+            began = so_far.began or began  # without its wait for a model
         else:
             await self.pressure.not_asked(batch.model)
+        if None not in [so_far.replies[place] for place in plan.ask]:
+            seconds = clock() - began
+            if plan.ask:
+                self._order.ended(seconds)
+            self._sizes.ended((batch.recipe, batch.model), len(batch.items), seconds)
         await plan.arrive(so_far.replies)
-        return so_far.replies
+        so_far.whole = True
 
     async def _rendered(
         self,
@@ -550,10 +567,27 @@ class Drain:
         plan: Plan | None = None,
         seconds: Mapping[int, float] | None = None,
     ) -> Tally:
-        """Check and write what was asked; give back what was not. `plan`: what was not asked for itself.
+        """Check and write what was asked, also where the drain is stopped meanwhile; give back what was not.
 
-        `seconds`: by place, that the call took.
+        `plan`: what was not asked for itself. `seconds`: by place, that the call took.
         """
+        settle = partial(self._settle, batch, rendered, replies, plan, seconds)
+        tally, reports = await to_the_end(settle, self._tell)
+        await self.pressure.judge(batch, [report for report in reports if not report.reused])
+        return tally
+
+    def _tell(self, settled: tuple[Tally, list[Report]]) -> None:
+        """Of a batch that was stopped: nobody else counts it."""
+        self.tally.add(settled[0])
+
+    async def _settle(
+        self,
+        batch: Batch,
+        rendered: Sequence[Rendered | None],
+        replies: Sequence[Reply],
+        plan: Plan | None,
+        seconds: Mapping[int, float] | None,
+    ) -> tuple[Tally, list[Report]]:
         recipe = self.recipes[batch.recipe]
         past = await self.store.past(batch.items)
         rows = [
@@ -605,8 +639,7 @@ class Drain:
         unsent = [item.id for item, reply in zip(batch.items, replies, strict=True) if reply is None]
         if unsent:
             await self.store.give_back(unsent)
-        await self.pressure.judge(batch, [report for report in reports if not report.reused])
-        return tally
+        return tally, reports
 
     async def _checked(self, batch: Batch, recipe: Recipe, rows: Sequence[AnswerRow]) -> BatchVerdict:
         if not rows:

@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import NamedTuple
 
+from tasks.execute.stopping import stop
+
 INTERACTIVE, NORMAL = 0, 1
 
 Switch = Callable[[str, Callable[[], Awaitable[None]]], Awaitable[None]]
@@ -150,7 +152,7 @@ class Gate:
         """`close`, and a switch that is under way is given up."""
         self.close()
         if self._switching is not None:
-            self._switching.cancel()
+            stop(self._switching)
             await asyncio.wait([self._switching])
 
     async def _switched(self, first: _Waiting) -> None:

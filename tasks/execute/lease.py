@@ -18,6 +18,7 @@ import psycopg
 from models.errors import LeaseLost
 from sql.statements import statement
 from tasks.execute import holder, seats
+from tasks.execute.stopping import stop
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +84,7 @@ async def endpoint_lease(
         try:
             yield lease
         finally:
-            beats.cancel()
+            stop(beats)
             await asyncio.wait([beats])
             await _release(connection, lease)
     finally:

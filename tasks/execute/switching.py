@@ -37,6 +37,7 @@ from tasks.execute.loading import (
 )
 from tasks.execute.residency import SLACK, Evict, Held, Load, Plan, Room, Wait, goes_when_done, keep_seconds
 from tasks.execute.residents import Connection, Query, Residents
+from tasks.execute.stopping import stop
 
 log = logging.getLogger(__name__)
 
@@ -468,7 +469,7 @@ class Switch:
             work.result()
         finally:
             for task in (work, lost):
-                task.cancel()
+                stop(task)
             await asyncio.gather(work, lost, return_exceptions=True)
 
     async def _pause(self, deadline: float) -> None:

@@ -97,7 +97,7 @@ def test_a_dry_run_shows_the_plan_and_keeps_nothing(penstock: Any, plan: str) ->
 
     assert outcome.code == 0, outcome.err
     assert "State the level of basin" in outcome.out
-    assert "Planned batches" in outcome.out
+    assert "First wave" in outcome.out
     assert "2 items would be asked first" in outcome.out
     assert "By extractive" in outcome.out
     assert "Nothing was stored" in outcome.out

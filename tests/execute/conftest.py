@@ -148,7 +148,7 @@ class World:
 
 @pytest.fixture
 def world(database: Database) -> World:
-    settings = Settings(batch_size=16, heartbeat=5.0, retry_delay=0.0)
+    settings = Settings(batch_size=16, batch_seconds=0, heartbeat=5.0, retry_delay=0.0)
     return World(database, settings)
 
 

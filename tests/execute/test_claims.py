@@ -193,7 +193,7 @@ async def test_drains_that_claim_at_once_keep_a_boards_limit_together(world: Wor
         return await answered(request)
 
     places = seats(*[InProcess(count) for _ in range(3)])
-    world.settings = Settings(batch_size=8, heartbeat=5.0, retry_delay=0.0)
+    world.settings = Settings(batch_size=8, batch_seconds=0, heartbeat=5.0, retry_delay=0.0)
     tally = await drain_any(
         world.database, places, recipes={"task": recipe()}, settings=world.settings, trace_id="", boards=[1]
     )
@@ -276,7 +276,7 @@ async def test_an_endpoint_that_is_paused_while_it_works_begins_nothing_new(worl
 async def test_a_person_is_answered_while_a_long_batch_runs(world: World) -> None:
     """Items of the interactive lane do not wait for the two half batches that run."""
     world.add(64)
-    world.settings = Settings(batch_size=64, heartbeat=5.0, retry_delay=0.0)
+    world.settings = Settings(batch_size=64, batch_seconds=0, heartbeat=5.0, retry_delay=0.0)
     order: list[int] = []
 
     async def reply(request: ModelRequest) -> str:

@@ -16,6 +16,7 @@ from models.recipe import Note, Recipe, Rendered
 from models.settings import Settings
 from models.verdict import AnswerRow, BatchVerdict, Failure, Verdict
 from tasks.execute import ClaimedItem, Stages
+from tasks.execute.stopping import last_thing, to_the_end
 
 from .conftest import STAGES, InProcess, World, accept_all, answered, no_recall, no_split, recipe
 
@@ -121,7 +122,7 @@ async def test_after_the_last_attempt_a_person_is_asked(world: World) -> None:
 
 async def test_infrastructure_never_costs_an_attempt(world: World) -> None:
     world.add(4)
-    world.settings = Settings(batch_size=16, heartbeat=5, retry_delay=0, breaker_failures=99)
+    world.settings = Settings(batch_size=16, batch_seconds=0, heartbeat=5, retry_delay=0, breaker_failures=99)
     tally = await world.drain(failing(ErrorType.OVERLOADED, 2))
     assert tally.accepted == 4
     assert world.rows("select distinct attempts, tries from item") == [(0, 3)]
@@ -136,7 +137,7 @@ async def test_an_item_that_breaks_the_server_goes_to_a_person(world: World) -> 
             raise ModelCallError(ErrorType.TIMEOUT, "no answer")
         return await answered(request)
 
-    world.settings = Settings(batch_size=4, heartbeat=5, retry_delay=0, breaker_failures=99)
+    world.settings = Settings(batch_size=4, batch_seconds=0, heartbeat=5, retry_delay=0, breaker_failures=99)
     tally = await world.drain(InProcess(reply))
     assert (tally.accepted, tally.deferred) == (1, 1)
     assert world.rows("select item_id, error_type from review") == [(bad[0], "timeout")]
@@ -153,7 +154,7 @@ async def test_only_tries_that_were_asked_count_against_the_server(world: World)
     with world.database.connect() as connection:
         connection.execute("update item set status = 1, ready = true, attempts = 0")
         connection.execute("update review set decided_at = now(), decision = 'retry'")
-    world.settings = Settings(batch_size=16, heartbeat=5, retry_delay=0, breaker_failures=99)
+    world.settings = Settings(batch_size=16, batch_seconds=0, heartbeat=5, retry_delay=0, breaker_failures=99)
     tally = await world.drain(failing(ErrorType.OVERLOADED, 3))
     assert (tally.accepted, tally.deferred, tally.returned) == (2, 0, 6), decided
 
@@ -204,7 +205,9 @@ async def test_a_dead_server_stops_the_drain_and_costs_nothing(world: World) -> 
 async def test_what_a_dead_server_put_off_may_run_when_it_is_back(world: World) -> None:
     """Else the run that a person starts then waits minutes for nothing."""
     world.add(40)
-    world.settings = Settings(batch_size=16, heartbeat=5, retry_delay=3600, retry_delay_cap=3600)
+    world.settings = Settings(
+        batch_size=16, batch_seconds=0, heartbeat=5, retry_delay=3600, retry_delay_cap=3600
+    )
     with pytest.raises(BackendUnavailable, match="left alone"):
         await asyncio.wait_for(world.drain(failing(ErrorType.CONNECTION, 99)), 20)
     assert world.rows("select count(*) from attempt where outcome = 'returned'") != [(0,)]
@@ -295,7 +298,7 @@ async def test_a_cancelled_drain_gives_back_what_it_had(world: World) -> None:
 
 async def test_a_drain_that_lost_its_lease_stops_and_changes_nothing(world: World) -> None:
     world.add(20)
-    world.settings = Settings(batch_size=16, heartbeat=0.1, retry_delay=0)
+    world.settings = Settings(batch_size=16, batch_seconds=0, heartbeat=0.1, retry_delay=0)
     started = asyncio.Event()
 
     async def hang(request: ModelRequest) -> str:
@@ -382,3 +385,74 @@ async def test_what_is_measured_of_tokens_is_learned(world: World) -> None:
     await world.drain(InProcess(answered), stages=stages)
     assert len(seen) == 3
     assert {tokens for _, tokens in seen} == {10}
+
+
+async def test_what_was_answered_is_checked_and_written_when_a_drain_is_stopped(world: World) -> None:
+    """In the middle of a half batch: one answer has come, the others are in flight or were not sent."""
+    world.add(30)
+    hangs = asyncio.Event()
+
+    async def first_only(request: ModelRequest) -> str:
+        if request.item_id > 1:
+            hangs.set()
+            await asyncio.Event().wait()
+        return await answered(request)
+
+    world.endpoint = world.endpoint.model_copy(update={"slots": 1})
+    running = asyncio.create_task(world.drain(InProcess(first_only)))
+    await hangs.wait()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert world.statuses() == {Status.DONE: 1, Status.READY: 29}
+    assert world.rows("select item_id, outcome from attempt") == [(1, "accepted")]
+    assert world.rows("select text from result") == [('{"answer":"answer to 1"}',)]
+
+
+@pytest.mark.parametrize("all_tasks", [False, True])
+async def test_a_batch_that_is_being_checked_is_written_when_a_drain_is_stopped(
+    world: World, all_tasks: bool
+) -> None:
+    """`all_tasks`: as a process that ends cancels them."""
+    world.add(5)
+    checking = asyncio.Event()
+
+    async def slowly(recipe: Recipe, rows: Sequence[AnswerRow]) -> BatchVerdict:
+        if not checking.is_set():
+            checking.set()
+            await asyncio.Event().wait()
+        return await accept_all(recipe, rows)
+
+    stages = Stages(no_recall, STAGES.render, slowly, no_split)
+    running = asyncio.create_task(world.drain(InProcess(answered), stages=stages))
+    before = asyncio.all_tasks()
+    await checking.wait()
+    for task in (asyncio.all_tasks() - before) | {running} if all_tasks else {running}:
+        task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert world.statuses() == {Status.DONE: 5}
+    assert world.rows("select (select count(*) from attempt), (select count(*) from lease)") == [(5, 0)]
+
+
+async def test_what_can_not_be_checked_in_time_is_given_back(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.add(5)
+    checking = asyncio.Event()
+
+    async def never(recipe: Recipe, rows: Sequence[AnswerRow]) -> BatchVerdict:
+        checking.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    monkeypatch.setattr(last_thing, "__defaults__", (0.05,))
+    monkeypatch.setattr(to_the_end, "__defaults__", (0.05,))
+    stages = Stages(no_recall, STAGES.render, never, no_split)
+    running = asyncio.create_task(world.drain(InProcess(answered), stages=stages))
+    await checking.wait()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert world.statuses() == {Status.READY: 5}
+    assert "it is asked again" in caplog.text

@@ -74,7 +74,9 @@ async def test_each_is_asked_of_its_model_and_each_model_is_loaded_once(world: W
                 model="small",
                 recipes=known,
                 stages=STAGES,
-                settings=world.settings.model_copy(update={"batch_size": 3, "endpoints": [endpoint]}),
+                settings=world.settings.model_copy(
+                    update={"batch_size": 3, "batch_seconds": 0, "endpoints": [endpoint]}
+                ),
                 trace_id="",
             )
         finally:

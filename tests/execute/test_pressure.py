@@ -27,7 +27,8 @@ def endpoint(number: int = 0, **values: object) -> Endpoint:
 
 def configured(**values: object) -> Settings:
     return Settings.model_validate(
-        {"batch_size": 16, "heartbeat": 5.0, "retry_delay": 0.0, "watch_host": False} | values
+        {"batch_size": 16, "batch_seconds": 0, "heartbeat": 5.0, "retry_delay": 0.0, "watch_host": False}
+        | values
     )
 
 

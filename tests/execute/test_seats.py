@@ -69,7 +69,7 @@ async def test_drains_spread_over_the_endpoints(world: World) -> None:
 async def test_a_run_waits_for_what_another_drain_has_of_its_boards(world: World) -> None:
     """Else it would report as queued what is being answered, and leave what that releases."""
     world.add(2)
-    world.settings = Settings(batch_size=16, heartbeat=0.2, retry_delay=0)
+    world.settings = Settings(batch_size=16, batch_seconds=0, heartbeat=0.2, retry_delay=0)
     began, release = asyncio.Event(), asyncio.Event()
 
     async def slow(request: ModelRequest) -> str:
@@ -89,7 +89,7 @@ async def test_a_run_waits_for_what_another_drain_has_of_its_boards(world: World
 
 async def test_what_died_on_another_endpoint_is_taken_over(world: World) -> None:
     ids = world.add(6)
-    world.settings = Settings(batch_size=16, heartbeat=0.2, retry_delay=0)
+    world.settings = Settings(batch_size=16, batch_seconds=0, heartbeat=0.2, retry_delay=0)
     with world.database.connect() as connection:
         connection.execute(
             "insert into lease (resource, backend, token, holder, expires_at)"

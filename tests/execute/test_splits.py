@@ -55,7 +55,7 @@ class Pipeline:
     def __init__(self, database: Database, recipes: Recipes) -> None:
         self.database = database
         self.recipes = recipes
-        self.settings = Settings(batch_size=8, heartbeat=5.0, retry_delay=0.0)
+        self.settings = Settings(batch_size=8, batch_seconds=0, heartbeat=5.0, retry_delay=0.0)
         self.boards: list[int] = []
 
     def ingest(self, text: str, wishes: Wishes | None = None) -> None:
