@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from prefect import flow, get_run_logger, task
@@ -23,6 +25,7 @@ from tasks import validate
 from tasks.decompose import apply_split, split_problems
 from tasks.decompose.complexity import Complexity
 from tasks.execute import Batch, ClaimedItem, Drain, RunBatch, Seat, Stages, Tally, adopt, drain_any
+from tasks.files import files_for_items
 from tasks.recipes import Recipes, load_recipes, render
 from tasks.remember import recall_for_items
 from tasks.spill import kept
@@ -43,11 +46,12 @@ def stages(
     split_parts: int = 8,
     *,
     model: str = "",
+    home: Path | None = None,
 ) -> Stages:
     """The neighbours of a drain, wired: recall from memory, render the recipe, validate, split.
 
     `context_tokens`: of its endpoint, None where it has no limit. `model`: asked where neither item nor recipe names
-    one.
+    one. `home`: PENSTOCK_HOME; None: no files are read.
     """
     meter = Meter()
     approving = frozenset(name for name, recipe in (recipes or {}).items() if recipe.header.approve)
@@ -86,6 +90,7 @@ def stages(
         on_split=split,
         check_splits=split_problems,
         learn=learn,
+        files=None if home is None else partial(files_for_items, home=home),
     )
 
 
@@ -115,7 +120,7 @@ async def execute(
             server = make(endpoint)
             stack.push_async_callback(server.close)
             context = None if endpoint.backend == BackendName.EXTRACTIVE else endpoint.context_tokens
-            neighbours = stages(context, recipes, config.split_parts, model=model)
+            neighbours = stages(context, recipes, config.split_parts, model=model, home=config.home)
             seats.append(Seat(server, endpoint, model, neighbours, probe))
         await _adopt(db, recipes)
         async with observed(", ".join(dict.fromkeys(seat.model for seat in seats))) as run_batch:

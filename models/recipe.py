@@ -198,6 +198,9 @@ class RecipeHeader(BaseModel):
         description="whether accepted answers are used again for the very same request; none: at temperature 0",
     )
     passages: int = Field(default=6, ge=0, le=50, description="how many passages of memory the prompt gets")
+    files: int = Field(
+        default=0, ge=0, le=50, description="how many passages of the board's folder or repository it gets"
+    )
     cut: list[Part] = Field(
         default_factory=lambda: [Part.PARENT, Part.PASSAGES],
         description="what is shortened, in this order, where the prompt does not fit; nothing else is",

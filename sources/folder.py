@@ -81,6 +81,34 @@ def search(root: Path) -> Iterator[Path | OSError]:
         pending.extend(reversed(below))
 
 
+def tracked(root: Path) -> Iterator[str]:
+    """The paths, relative to `root`, of all files that are not hidden and that git does not ignore, in sorted order.
+
+    Links are not followed and not given. What can't be read is left out.
+    """
+    top = os.path.abspath(root)
+    pending: list[tuple[str, str, Rules]] = [("", top, _above(top))]
+    while pending:
+        shown, folder, rules = pending.pop()
+        try:
+            with os.scandir(folder) as found:
+                entries = sorted(found, key=lambda entry: entry.name)
+            rules = _with_rules(folder, rules, {entry.name for entry in entries})
+        except OSError:
+            continue
+        below: list[tuple[str, str, Rules]] = []
+        for entry in entries:
+            name = entry.name
+            if name.startswith(".") or name in SKIPPED_FOLDERS:
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                if not _ignored(entry.path + "/", rules):
+                    below.append((f"{shown}{name}/", entry.path, rules))
+            elif entry.is_file(follow_symlinks=False) and not _ignored(entry.path, rules):
+                yield shown + name
+        pending.extend(reversed(below))
+
+
 def _taskmaster(shown: str, folder: str, rules: Rules) -> Iterator[Path]:
     board = os.path.join(folder, *TASKMASTER[1:])
     parts = [f"{folder}/", f"{os.path.dirname(board)}/", board]

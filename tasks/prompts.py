@@ -231,11 +231,12 @@ def _fence(secret: bytes, recipe: Recipe, view: ItemView, passages: Sequence[Pas
 
 
 def _shown(passage: Passage, redacted: Redaction) -> Passage:
-    cite, text = one_line(passage.cite), redacted(visible(passage.text).strip())
+    # The first line keeps its indent: it may be code.
+    cite, text = one_line(passage.cite), redacted(visible(passage.text).strip("\n").rstrip())
     if cite == passage.cite and text == passage.text:
         return passage
     # What was taken out of a file makes it another one: a patch to it would not be one to the file.
-    file = passage.file if text == passage.text.strip() else ""
+    file = passage.file if text == passage.text.strip("\n").rstrip() else ""
     return Passage(cite, text, passage.score, file)
 
 

@@ -61,6 +61,8 @@ INTERACTIVE_SECONDS = 300.0
 
 Recall = Callable[[Any, Sequence[ClaimedItem], int], Awaitable[list[list[Passage]]]]
 CheckSplits = Callable[[Any, Mapping[int, dict[str, Any]]], Awaitable[dict[int, str]]]
+FilesFor = Callable[[Sequence[ClaimedItem], int, Sequence[Sequence[Passage]]], Awaitable[list[list[Passage]]]]
+"""What an item's folder or repository has for it, beside the passages that it has already."""
 Validate = Callable[..., Awaitable[BatchVerdict]]
 """As tasks.validate.validate_batch; `judge` is given where the recipe has one."""
 
@@ -76,6 +78,7 @@ class Stages:
     validate: Validate
     on_split: OnSplit
     check_splits: CheckSplits | None = None
+    files: FilesFor | None = None
     learn: Learn | None = None
 
 
@@ -664,7 +667,7 @@ class Drain:
     async def _material(
         self, batch: Batch, recipe: Recipe
     ) -> tuple[Batch, list[list[Passage]], frozenset[int]]:
-        """What the answers are to be made from: passages of memory, for a synthesis the parts' results.
+        """What the answers are to be made from: passages of memory and files, for a synthesis the parts' results.
 
         The third value: items whose material is simulated.
         """
@@ -685,6 +688,8 @@ class Drain:
             found = await self.store.query(
                 lambda connection: self.stages.recall(connection, batch.items, recipe.header.passages)
             )
+        if recipe.header.files and self.stages.files is not None:
+            found = await self.stages.files(batch.items, recipe.header.files, found)
         return batch, found, frozenset()
 
 

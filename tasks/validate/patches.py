@@ -12,6 +12,8 @@ from tasks.foreign import excerpt
 _HUNK = re.compile(r"@@ -(\d+)(?:,(\d+))? \+(\d+)(?:,(\d+))? @@.*")
 _CITE = re.compile(r"(.+?):(\d+)(?:-\d+)?\Z")
 NOWHERE = "/dev/null"
+REDACTED = "[redacted: "
+"""Where a secret stood, as the model saw it (tasks/redaction.py)."""
 MOST_HUNKS = 200
 """Each may cost a pass over a whole file; a patch with more is for a person."""
 
@@ -49,6 +51,11 @@ def patch_problems(text: str, row: AnswerRow) -> list[str]:
             continue
         if known is None:
             problems.append(f"The patch changes {excerpt(path)}, which it was not given.")
+            continue
+        if any(REDACTED in line for hunk in patch.hunks for line in hunk.old):
+            problems.append(
+                f"The patch to {excerpt(path)} shows a secret that was taken out: it can't apply."
+            )
             continue
         problems += [
             f"The hunk at line {hunk.start} does not apply to {excerpt(path)}: "

@@ -456,3 +456,22 @@ async def test_what_can_not_be_checked_in_time_is_given_back(
         await running
     assert world.statuses() == {Status.READY: 5}
     assert "it is asked again" in caplog.text
+
+
+async def test_whole_files_that_were_given_reach_the_checks(world: World) -> None:
+    world.add(1)
+    wanted: list[int] = []
+
+    async def files(
+        items: Sequence[ClaimedItem], limit: int, found: Sequence[Sequence[Passage]]
+    ) -> list[list[Passage]]:
+        wanted.append(limit)
+        return [[*has, Passage("src/a.py:1-2", "one\ntwo", 2.0, "src/a.py")] for has in found]
+
+    async def check(recipe: Recipe, rows: Sequence[AnswerRow]) -> BatchVerdict:
+        assert [dict(row.files) for row in rows] == [{"src/a.py": "one\ntwo"}]
+        return await accept_all(recipe, rows)
+
+    stages = replace(STAGES, validate=check, files=files)
+    assert (await world.drain(InProcess(answered), recipe(files=3), stages=stages)).accepted == 1
+    assert wanted == [3]
