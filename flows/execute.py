@@ -163,20 +163,24 @@ async def observed(model: str) -> AsyncIterator[RunBatch]:
     clock = asyncio.get_running_loop().time
     settled, due = 0, clock() + PROGRESS_SECONDS
 
+    begun: dict[int, tuple[Drain, Batch]] = {}
+
+    # Made once: Prefect keeps every task that it ever saw, and with it what it closes over. And only plain values are
+    # parameters: it walks through what it is given and stores it.
+    @task(
+        name="batch",
+        task_run_name="{recipe}: {items} items on {model} (batch {batch_id})",
+        cache_policy=NO_CACHE,
+        persist_result=False,
+    )
+    async def run_batch(batch_id: int, recipe: str, model: str, items: int) -> Tally:
+        work, batch = begun.pop(batch_id)
+        return await work.run_batch(batch)
+
     async def run(work: Drain, batch: Batch) -> Tally:
         nonlocal settled, due
         validate.warm_up()  # its import takes seconds: it runs while the model answers
-
-        # Only plain values are parameters: Prefect walks through what it is given and stores it.
-        @task(
-            name="batch",
-            task_run_name="{recipe}: {items} items on {model} (batch {batch_id})",
-            cache_policy=NO_CACHE,
-            persist_result=False,
-        )
-        async def run_batch(batch_id: int, recipe: str, model: str, items: int) -> Tally:
-            return await work.run_batch(batch)
-
+        begun[batch.id] = work, batch
         tally = await run_batch(batch.id, batch.recipe, batch.model, len(batch.items))
         settled += tally.settled
         # Not after each batch: the next one is claimed only when this returns.
