@@ -8,7 +8,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from tasks.execute.order import Choice, Group, Order
@@ -129,7 +129,10 @@ class World:
     loaded: str = ""
     loads: int = 0
     ready: dict[str, deque[float]] = field(default_factory=dict)  # when each became ready, oldest first
-    waits: dict[str, list[float]] = field(default_factory=dict)
+    waits: dict[str, list[float]] = field(
+        default_factory=dict
+    )  # for a turn: of each item, or since its group's latest
+    turns: dict[str, float] = field(default_factory=dict)
 
     def run(self, arrivals: list[tuple[float, str]], until: float = float("inf")) -> None:
         coming = deque(sorted(arrivals))
@@ -150,7 +153,9 @@ class World:
             if choice is not None:
                 self.order.took(choice.group, self.now)
                 queue = self.ready.get(choice.group.model, deque())
-                taken = [queue.popleft() for _ in range(min(self.size, len(queue)))]
+                turn = self.turns.get(choice.group.model, 0.0)
+                taken = [max(queue.popleft(), turn) for _ in range(min(self.size, len(queue)))]
+                self.turns[choice.group.model] = self.now
                 claimed.append((choice.group.model, taken))
             if len(claimed) == 2 or choice is None:
                 self._serve(*claimed.popleft())
@@ -168,6 +173,7 @@ class World:
 
 
 @settings(max_examples=100, deadline=None)
+@example(seed=182800, others=2, max_wait=60, load=2, batch=4)  # more items than one batch takes
 @given(
     seed=st.integers(0, 10**9),
     others=st.integers(1, 4),

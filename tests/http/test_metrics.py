@@ -9,7 +9,8 @@ from pathlib import Path
 from prometheus_client.parser import text_string_to_metric_families as parsed
 
 from deployments.metrics import Metrics
-from models.settings import Budget, Device, Endpoint, Settings
+from models.endpoint import Budget, Device, Endpoint
+from models.settings import Settings
 from sql.connection import Database
 
 from .conftest import Served
@@ -52,6 +53,9 @@ def seeded(database: Database) -> Settings:
             f" values ('{GPU}', 'small', 'gpu', 2, 'loaded', 7)",
             "insert into seat (device, number, token) values ('gpu', 0, 7), ('gpu', 1, null)",
             "insert into account (name) values ('acme')",
+            "with b as (insert into board (source, dialect, encoding, sha256) values ('b', 'gfm', 'utf-8', '')"
+            " returning id) insert into item (board_id, key, position, status, ready, recipe)"
+            " select id, gen_random_uuid(), 1, 1, true, 'task' from b",
         ):
             connection.execute(query.encode())
     return Settings(
@@ -77,6 +81,8 @@ def test_what_is_known_of_endpoints_models_and_devices(database: Database, setti
     assert found["penstock_device_seats_taken"] == {("gpu",): 1}
     assert found["penstock_device_memory_used_bytes"] == {("gpu",): 2 * 2**30}
     assert found["penstock_account_requests_today"] == {("acme",): 0}
+    assert found["penstock_items"]["ready",] == 1
+    assert found["penstock_queue_items"] == {("", "", "due"): 1, ("", "", "later"): 0, ("", "", "paused"): 0}
 
 
 def documented() -> Mapping[str, str]:
@@ -87,7 +93,8 @@ def documented() -> Mapping[str, str]:
 
 def test_the_documentation_names_every_metric_with_its_labels(database: Database, settings_env: Path) -> None:
     shown = {
-        family.name + ("_total" if family.type == "counter" else ""): ", ".join(family._labelnames)
+        sample.name: ", ".join(sample.labels)
         for family in Metrics(seeded(database), database).collect()
+        for sample in family.samples
     }
     assert documented() == shown
