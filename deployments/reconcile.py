@@ -25,6 +25,7 @@ from models.settings import Settings
 from models.words import counted
 from sql.connection import Database
 from tasks.life import SILENT_AFTER, Sign, forget, signs
+from tasks.runs import interrupt
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
@@ -103,6 +104,8 @@ async def reconcile(
                 kept.discard(str(run.id))
         if not dry_run:  # a run that ends takes its sign away, unless it is killed, or has no database
             await forget(connection, [sign for name, sign in known.items() if sign.dead and name not in kept])
+            for number, state in await interrupt(connection):
+                logger.warning("Run %s lost its process: it is %s.", number, state)
     finally:
         await connection.close()
     found.slots.extend(await _slots(client, settings, dry_run, slot_after))

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import httpx
 import psycopg
@@ -30,9 +31,10 @@ from tasks.upkeep import (
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
 
-__all__ = ["keep_going", "look_once", "start_delivery", "start_run", "tidy"]
+__all__ = ["cancel_in_prefect", "keep_going", "look_once", "start_delivery", "start_run", "tidy"]
 
 PIPELINE = "pipeline/local"
+CANCEL_SECONDS = 10.0
 HISTORY = 12  # runs that tell how often a backend failed in a row
 
 logger = logging.getLogger("penstock.upkeep")
@@ -63,6 +65,36 @@ async def start_run(
             "See its log in PENSTOCK_HOME/logs."
         ) from error
     return str(run.id)
+
+
+async def cancel_in_prefect(flow_run_id: str, words: str) -> None:
+    """A flow run whose process was stopped by a person is cancelled and has not crashed, and so are those of its drains
+    that no worker has begun. Those at work hear of it themselves.
+
+    A server that is away is not waited for: upkeep finds what is left.
+    """
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import (
+        FlowRunFilter,
+        FlowRunFilterParentFlowRunId,
+        FlowRunFilterState,
+        FlowRunFilterStateType,
+    )
+    from prefect.client.schemas.objects import StateType
+    from prefect.exceptions import PrefectException
+    from prefect.states import Cancelled
+
+    parent = UUID(flow_run_id)
+    unbegun = FlowRunFilter(
+        parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[parent]),
+        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED, StateType.PENDING])),
+    )
+    try:
+        async with asyncio.timeout(CANCEL_SECONDS), get_client() as client:
+            for run in [parent, *(each.id for each in await client.read_flow_runs(flow_run_filter=unbegun))]:
+                await client.set_flow_run_state(run, Cancelled(message=words), force=run == parent)
+    except (PrefectException, httpx.HTTPError, TimeoutError) as error:
+        logger.warning("The run is cancelled, and Prefect could not be told (%s).", error)
 
 
 async def start_delivery(client: PrefectClient, database: Database, delivery: Delivery) -> str:

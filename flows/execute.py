@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -12,16 +13,19 @@ from typing import Any
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import acreate_progress_artifact, acreate_table_artifact, aupdate_progress_artifact
 from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
+from prefect.states import Cancelled
 
 from backends.registry import choices, make
 from flows.opening import opened
 from flows.remember import remember_accepted
 from models.calls import ModelAnswer, ModelRequest, Passage
 from models.enums import BackendName
+from models.errors import RunStopped
 from models.recipe import Recipe, Rendered
 from sql.connection import Database
-from tasks import validate
+from tasks import runs, validate
 from tasks.decompose import apply_split, split_problems
 from tasks.decompose.complexity import Complexity
 from tasks.execute import Batch, ClaimedItem, Drain, RunBatch, Seat, Stages, Tally, adopt, drain_any
@@ -100,11 +104,14 @@ async def execute(
     boards: list[int] | None = None,
     spilled: bool = False,
     by_person: bool = False,
-) -> dict[str, Any]:
+    run_id: uuid.UUID | None = None,
+) -> dict[str, Any] | State[Any]:
     """Drain the ready items of `boards` (all boards when None) on a server of this backend.
 
     `spilled`: it takes the work of another backend, and leaves to that one what its own recipes may not do.
     `by_person`: somebody waits; a model that is left alone after failures is tried once at once.
+    `run_id`: the run that it is a part of; when that is paused it lets end what was sent, when it is cancelled it gives
+    that up and ends as cancelled.
     Returns the counts. Fails with BackendUnavailable when no such server answers or it stops answering; accepted
     answers are kept and the rest stays queued.
     """
@@ -123,18 +130,23 @@ async def execute(
             neighbours = stages(context, recipes, config.split_parts, model=model, home=config.home)
             seats.append(Seat(server, endpoint, model, neighbours, probe))
         await _adopt(db, recipes)
+        halt = await stack.enter_async_context(runs.heard(db, run_id))
         async with observed(", ".join(dict.fromkeys(seat.model for seat in seats))) as run_batch:
-            tally = await drain_any(
-                db,
-                seats,
-                recipes=kept(recipes, seats[0].endpoint.backend) if spilled else recipes,
-                settings=config,
-                boards=boards,
-                trace_id=flow_run.id or "",
-                run_batch=run_batch,
-                on_wait=logger.info,
-                by_person=by_person,
-            )
+            try:
+                tally = await drain_any(
+                    db,
+                    seats,
+                    recipes=kept(recipes, seats[0].endpoint.backend) if spilled else recipes,
+                    settings=config,
+                    boards=boards,
+                    trace_id=flow_run.id or "",
+                    run_batch=run_batch,
+                    on_wait=logger.info,
+                    by_person=by_person,
+                    halt=halt,
+                )
+            except RunStopped as error:
+                return Cancelled(message=str(error))
         if tally.accepted:
             await remember_accepted()
         kind, urls = seats[0].endpoint.backend, ", ".join(seat.endpoint.url for seat in seats)

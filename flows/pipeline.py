@@ -12,24 +12,30 @@ import orjson
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
 from prefect.cache_policies import NO_CACHE
-from prefect.deployments.flow_runs import arun_deployment
+from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
+from prefect.states import Cancelled, Completed
 
+from flows.control import cancelled_in_prefect, check, drain_in_pool, own_id, watched
 from flows.decompose import decompose
 from flows.execute import execute
 from flows.ingest import ingest, take_off
 from flows.opening import opened
 from flows.remember import remember_accepted
+from flows.validate import validate
 from flows.write_back import write_marks
 from models.enums import LaneName
-from models.errors import BackendUnavailable, PenstockError
+from models.errors import BackendUnavailable, InputError, PenstockError, RunStopped
+from models.run import RunState, Stage, Wish
 from models.settings import Settings, settings
 from models.words import counted
 from sql.connection import Database
 from sql.statements import statement
 from tasks import report as reports
+from tasks import runs
 from tasks.decompose import look_again
 from tasks.ingest import COUNTS
+from tasks.places import absolute
 from tasks.spill import Taken, take
 from tasks.validate.pages import beside_report
 
@@ -43,7 +49,7 @@ def _name() -> str:
     return f"run {Path(boards[0]).name if boards else ''}{more}"
 
 
-@flow(name="pipeline", flow_run_name=_name)
+@flow(name="pipeline", flow_run_name=_name, on_cancellation=[cancelled_in_prefect])
 async def pipeline(
     board: str | list[str],
     dialect: str | None = None,
@@ -54,7 +60,9 @@ async def pipeline(
     approve_plans: bool | None = None,
     lane: LaneName | None = None,
     run_id: uuid.UUID | None = None,
-) -> dict[str, Any]:
+    stage: Stage = Stage.INGEST,
+    boards: list[int] | None = None,
+) -> dict[str, Any] | State[Any]:
     """Bring one or several boards (files, folders, globs) from ingest to report.
 
     `backend` is a backend's name or `auto`; None takes the setting. `pools`: execute through the work pool that is
@@ -62,56 +70,139 @@ async def pipeline(
     then the run's artifact. `write_back`: bring the marks of the boards' files in step; None takes the setting.
     `approve_plans`: a split waits for a person before any of its parts runs; None takes the setting.
     `lane`: who waits for the boards' answers (interactive, normal, bulk); None leaves it as it is.
-    Returns run id, state (settled, waiting) and counts. Fails when a server fails; what was accepted is kept, and the
-    report is written all the same.
+    `run_id`: of a run that is to go on. `stage`: where it begins; after ingest it needs `boards`, the numbers of what
+    it read. From `validate` results that no longer pass are superseded, and a person is asked about them.
+    Returns run id, state (settled, waiting, paused) and counts. Fails when a server fails; what was accepted is kept,
+    and the report is written all the same. Ends as cancelled when the run is.
     """
-    logger = get_run_logger()
-    run = run_id or uuid.uuid4()
+    run = own_id(run_id)
+    paths = [absolute(each) for each in ([board] if isinstance(board, str) else board)]
+    asked = {
+        "board": paths,
+        "dialect": dialect,
+        "backend": backend,
+        "out": None if out is None else absolute(out),
+        "write_back": write_back,
+        "approve_plans": approve_plans,
+        "lane": lane,
+    }
+    if boards is None and stage is not Stage.INGEST:
+        raise InputError(f"A run from {stage} on needs the boards that it is to work on.")
+    read = list(boards or [])
     async with opened() as (config, db):
-        await _store(db, "report.start_run", id=run, params=orjson.dumps({"board": board}).decode())
-        boards: list[int] = []
         try:
-            taken = await _take(db, config, backend or config.backend)
-            endpoint, probe = taken.endpoints[0]
-            model = endpoint.model or ""
-            logger.info("Backend %s at %s: %s.", endpoint.backend, endpoint.url, probe.detail)
-            ingested = await asyncio.to_thread(ingest, board, dialect, lane)
-            boards = [delta["board_id"] for delta in ingested["boards"]]
-            await _store(
-                db,
-                "report.run_boards",
-                id=run,
-                boards=boards,
-                backend=endpoint.backend,
-                endpoint=endpoint.url,
-                model=model,
-                unreadable=ingested["unreadable"],
-                gone=ingested["gone"],
-                deltas=orjson.dumps(_deltas(ingested["boards"])).decode(),
-            )
-            await asyncio.to_thread(decompose, boards, approve_plans)
-            # Only now is it known whose work is refused for that of a board whose file may be gone.
-            if gone := await asyncio.to_thread(take_off, boards, []):
-                await _store(db, "report.run_gone", id=run, gone=[*ingested["gone"], *gone])
-                await asyncio.to_thread(decompose, boards, approve_plans)
-            if taken.reason:
-                await _spilled(db, run, taken)
-            taken = await _execute(db, config, run, taken, boards, pools)
-            if await asyncio.to_thread(
-                look_again, db, config
-            ):  # a part that a model made is another item's work
-                await _execute(db, config, run, taken, boards, pools)
-            await remember_accepted()
-            if config.write_back if write_back is None else write_back:
-                written = await asyncio.to_thread(write_marks, boards)
-                await _store(db, "report.run_written", id=run, written=written)
+            await _begin(db, run, asked, stage, read)
+        except RunStopped as error:
+            return Cancelled(message=str(error))
+        try:
+            async with watched(db, run):
+                taken = await _chosen(db, config, run, backend) if stage.reaches(Stage.EXECUTE) else None
+                if stage is Stage.INGEST:
+                    read = await _ingest(db, run, paths, dialect, lane)
+                if stage.reaches(Stage.DECOMPOSE):
+                    await _decompose(db, run, read, approve_plans)
+                if taken is not None:
+                    await _work(db, config, run, taken, read, pools)
+                if stage is Stage.VALIDATE:
+                    await _note(db, "runs.stage", run, stage=stage)
+                    await validate(read, apply=True)
+                if stage is not Stage.REPORT and (config.write_back if write_back is None else write_back):
+                    written = await asyncio.to_thread(write_marks, read)
+                    await _note(db, "runs.written", run, written=written)
+        except RunStopped as error:
+            return await _stopped(db, run, read, out, error)
         except PenstockError as error:
-            await _store(db, "report.finish_run", id=run, state="failed", error=str(error))
+            await _finish_run(db, run, RunState.FAILED, str(error))
             # A run that read nothing has nothing to say: an earlier report stays where it is.
-            if boards:
-                await write_report(db, run, boards, out)
+            if read:
+                await write_report(db, run, read, out)
             raise
-        return await _finish(db, run, boards, out)
+        return await _finish(db, run, read, out)
+
+
+async def _begin(
+    db: Database, run: uuid.UUID, asked: dict[str, Any], stage: Stage, boards: list[int]
+) -> None:
+    connection = await db.aconnect(autocommit=True)
+    try:
+        flow_run_id = str(flow_run.id)
+        await runs.begin(connection, run, flow_run_id=flow_run_id, params=asked, stage=stage, boards=boards)
+    finally:
+        await connection.close()
+
+
+async def _chosen(db: Database, config: Settings, run: uuid.UUID, backend: str | None) -> Taken:
+    """What does the work. First of all: where nothing can, nothing is read."""
+    taken = await _take(db, config, backend or config.backend)
+    endpoint, probe = taken.endpoints[0]
+    get_run_logger().info("Backend %s at %s: %s.", endpoint.backend, endpoint.url, probe.detail)
+    model = endpoint.model or ""
+    await _note(db, "runs.taken", run, backend=endpoint.backend, endpoint=endpoint.url, model=model)
+    return taken
+
+
+async def _ingest(
+    db: Database, run: uuid.UUID, board: list[str], dialect: str | None, lane: LaneName | None
+) -> list[int]:
+    """Read the boards; from now on the run has them, and they do not rest any more."""
+    ingested = await asyncio.to_thread(ingest, board, dialect, lane)
+    boards: list[int] = [delta["board_id"] for delta in ingested["boards"]]
+    await _note(
+        db,
+        "runs.boards",
+        run,
+        boards=boards,
+        unreadable=ingested["unreadable"],
+        gone=ingested["gone"],
+        deltas=orjson.dumps(_deltas(ingested["boards"])).decode(),
+    )
+    await check(db, run)
+    await _note(db, "runs.let_go", run, boards=boards)
+    return boards
+
+
+async def _decompose(db: Database, run: uuid.UUID, boards: list[int], approve_plans: bool | None) -> None:
+    await check(db, run)
+    await _note(db, "runs.stage", run, stage=Stage.DECOMPOSE)
+    await asyncio.to_thread(decompose, boards, approve_plans)
+    # Only now is it known whose work is refused for that of a board whose file may be gone.
+    if gone := await asyncio.to_thread(take_off, boards, []):
+        await _note(db, "runs.gone", run, gone=gone)
+        await asyncio.to_thread(decompose, boards, approve_plans)
+
+
+async def _work(
+    db: Database, config: Settings, run: uuid.UUID, taken: Taken, boards: list[int], pools: bool
+) -> None:
+    await check(db, run)
+    await _note(db, "runs.stage", run, stage=Stage.EXECUTE)
+    if taken.reason:
+        await _spilled(db, run, taken)
+    taken = await _execute(db, config, run, taken, boards, pools)
+    if await asyncio.to_thread(look_again, db, config):  # a part that a model made is another item's work
+        await _execute(db, config, run, taken, boards, pools)
+    await remember_accepted()
+
+
+async def _stopped(
+    db: Database, run: uuid.UUID, boards: list[int], out: str | None, error: RunStopped
+) -> dict[str, Any] | State[Any]:
+    """A person paused or cancelled the run. Paused it is over for now as well: nothing waits, nothing is held."""
+    connection = await db.aconnect(autocommit=True)
+    try:
+        found = await runs.wished(connection, run)
+        state = (found[0] if found else Wish.CANCEL).state
+        await runs.finish(connection, run, state)
+    finally:
+        await connection.close()
+    get_run_logger().warning("%s", error)
+    if boards:
+        await write_report(db, run, boards, out)
+    if state is RunState.CANCELLED:
+        return Cancelled(message=str(error))
+    return Completed(
+        name="Paused", message=str(error), data={"run_id": str(run), "state": str(state), "boards": boards}
+    )
 
 
 async def _take(db: Database, config: Settings, wanted: str) -> Taken:
@@ -125,7 +216,7 @@ async def _take(db: Database, config: Settings, wanted: str) -> Taken:
 async def _spilled(db: Database, run: uuid.UUID, taken: Taken) -> None:
     """Say that another backend does the work, in the log and in the report."""
     get_run_logger().warning("%s", taken.sentence)
-    await _store(db, "report.run_spilled", id=run, wanted=taken.wanted, sentence=taken.sentence)
+    await _note(db, "runs.spilled", run, wanted=taken.wanted, sentence=taken.sentence)
 
 
 async def _execute(
@@ -135,7 +226,8 @@ async def _execute(
     tried = {taken.backend}
     while True:
         try:
-            await _drain(taken.backend, boards, pools, spilled=bool(taken.reason))
+            await _drain(db, run, taken.backend, boards, pools, spilled=bool(taken.reason))
+            await check(db, run)
         except BackendUnavailable as error:
             if taken.wanted not in config.spill:
                 raise
@@ -154,16 +246,19 @@ async def _execute(
             return taken
 
 
-async def _drain(backend: str, boards: list[int], pools: bool, *, spilled: bool) -> None:
+async def _drain(
+    db: Database, run: uuid.UUID, backend: str, boards: list[int], pools: bool, *, spilled: bool
+) -> None:
     if not pools:
-        await execute(backend, boards, spilled=spilled, by_person=True)
+        state: State[Any] | None = await execute(
+            backend, boards, spilled=spilled, by_person=True, run_id=run, return_state=True
+        )
+        assert state is not None
+        if not state.is_cancelled():
+            await state.result()  # what it failed with
         return
-    finished = await arun_deployment(
-        f"execute/{backend}",
-        parameters={"backend": backend, "boards": boards, "spilled": spilled},
-        timeout=None,
-        poll_interval=1,
-    )
+    parameters = {"backend": backend, "boards": boards, "spilled": spilled}
+    finished = await drain_in_pool(db, run, f"execute/{backend}", parameters)
     if finished.state is None or not finished.state.is_completed():
         state = finished.state
         words = f"{state.name}: {state.message}" if state else "without a state"
@@ -196,8 +291,8 @@ async def write_report(
         with db.connect() as connection:
             if settle:
                 found = reports.build(connection, boards, run_id=run)
-                state = "waiting" if found.unsettled else "settled"
-                connection.execute(statement("report.finish_run"), {"id": run, "state": state, "error": None})
+                state = RunState.WAITING if found.unsettled else RunState.SETTLED
+                connection.execute(statement("runs.finish"), {"id": run, "state": str(state), "error": None})
             report = reports.build(connection, boards, run_id=run)
             if out is not None:
                 graph = reports.draw(connection, boards)
@@ -229,9 +324,17 @@ def _deltas(boards: Sequence[dict[str, Any]]) -> dict[str, dict[str, int]]:
     return {board: counts for board, counts in found.items() if any(counts.values())}
 
 
-async def _store(db: Database, name: str, **parameters: Any) -> None:
+async def _note(db: Database, name: str, run: uuid.UUID, **values: Any) -> None:
     connection = await db.aconnect(autocommit=True)
     try:
-        await connection.execute(statement(name), parameters)
+        await runs.note(connection, name, run, **values)
+    finally:
+        await connection.close()
+
+
+async def _finish_run(db: Database, run: uuid.UUID, state: RunState, error: str | None) -> None:
+    connection = await db.aconnect(autocommit=True)
+    try:
+        await runs.finish(connection, run, state, error)
     finally:
         await connection.close()

@@ -11,6 +11,7 @@
     │   ├── OrchestratorError      the Prefect server is not there or refuses
     │   ├── BackendUnavailable     no model server answers where one was asked for
     │   └── NoRoom                 other drains' models have the device's memory, and time is over
+    ├── RunStopped                 a person paused or cancelled the run          exit code 3
     ├── LeaseLost                  another drain took the endpoint over; stop, change nothing
     └── ModelCallError             one request to a model server went wrong (see models.calls)
 
@@ -29,6 +30,7 @@ __all__ = [
     "OrchestratorError",
     "PenstockError",
     "RecipeError",
+    "RunStopped",
     "SchemaError",
     "ServiceError",
     "SettingsError",
@@ -82,6 +84,12 @@ class BackendUnavailable(ServiceError):
 
 class NoRoom(ServiceError):
     """A model could not be loaded in time, because others have the device's memory. Nobody's fault: no breaker."""
+
+
+class RunStopped(PenstockError):
+    """A person paused or cancelled the run. Nothing went wrong, and something is left."""
+
+    exit_code = 3
 
 
 class LeaseLost(PenstockError):

@@ -65,7 +65,10 @@ def _json(*, default: str | None = None) -> Any:
 class Board(SQLModel, table=True):
     """One parsed document of a source."""
 
-    __table_args__ = (sa.Index("board_sha256", "sha256"),)
+    __table_args__ = (
+        sa.Index("board_sha256", "sha256"),
+        sa.Index("board_held", "id", postgresql_where=sa.text("held_by is not null")),
+    )
     id: int | None = _identity()
     source: str = _text(unique=True)
     dialect: str = _text()
@@ -91,6 +94,7 @@ class Board(SQLModel, table=True):
     approve_plans: bool = _flag()
     lane: int = _number(sa.SmallInteger, default=1)
     wip: int | None = _number(sa.Integer, nullable=True)
+    held_by: uuid.UUID | None = Field(default=None, sa_column=sa.Column(sa.Uuid, nullable=True))
     ingested_at: datetime = _when(now=True)
 
 
@@ -101,6 +105,10 @@ class Run(SQLModel, table=True):
     started_at: datetime = _when(now=True)
     finished_at: datetime | None = _when(nullable=True)
     state: str = _text(default="running")
+    wish: str | None = _text(nullable=True)
+    wished_by: str = _text(default="")
+    stage: str = _text(default="ingest")
+    flow_run_id: str | None = _text(nullable=True)
     board_ids: list[int] = Field(
         default_factory=list,
         sa_column=sa.Column(ARRAY(sa.BigInteger), nullable=False, server_default=sa.text("'{}'")),
@@ -335,6 +343,7 @@ class Item(SQLModel, table=True):
     lease: int | None = _number(sa.BigInteger, nullable=True)
     rollup: bool = _flag(default=True)
     rolled_of: int | None = _number(sa.BigInteger, nullable=True)
+    again: bool = _flag()
 
 
 class ItemSource(SQLModel, table=True):

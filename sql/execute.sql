@@ -197,12 +197,12 @@ with recursive shunned as materialized (
    where item.id = any(array(select id from chosen))
      and exists (select 1 from lease where token = %(token)s and expires_at > now())
   returning item.id, item.board_id, item.parent_id, item.recipe, item.model, item.urgency, item.length, item.attempts,
-            item.tries, item.tried_before
+            item.tries, item.tried_before, item.again
 )
 select c.id, c.board_id, c.recipe, c.model, c.attempts, c.tries,
        s.kind, s.ext_id, s.title, s.body, s.line, s.labels, b.source, b.title as board_title,
        p.title as parent_title, case when p.origin = 'document' then '' else p.body end as parent_body, s.complexity,
-       c.tried_before
+       c.tried_before, c.again
   from claimed c
   join item_source s on s.item_id = c.id
   join board b on b.id = c.board_id

@@ -25,7 +25,10 @@ select p.kind, p.name, b.id, p.until, p.reason, p.by
         or p.kind = 'endpoint' and p.name = %(resource)s
         or p.kind = 'backend' and p.name = %(backend)s
         or p.kind = 'device' and p.name = %(device)s)
- order by p.kind, p.name
+union all
+-- The boards of runs that were stopped: tasks/runs.
+select 'board', source, id, null, '', '' from board where held_by is not null
+ order by 1, 2
 
 -- name: hold_streaks
 -- Before the pause and the review, as tasks/execute/strikes.py locks the three.

@@ -66,32 +66,6 @@ select count(*) filter (where not a.cached), count(*) filter (where a.outcome = 
   from attempt a join item i on i.id = a.item_id
  where i.board_id = any(%(boards)b::bigint[]) and a.finished_at >= %(since)s
 
--- name: start_run
-insert into run (id, params) values (%(id)s, %(params)s)
-
--- name: run_boards
-update run set board_ids = %(boards)b::bigint[], backend = %(backend)s, endpoint = %(endpoint)s, model = %(model)s,
-       params = params || jsonb_build_object('unreadable', %(unreadable)s::text[], 'gone', %(gone)s::text[],
-                                            'deltas', %(deltas)s::jsonb)
- where id = %(id)s
-
--- name: run_spilled
--- Another backend does the work of `wanted`: its later work goes to `wanted` all the same.
-update run set params = params || jsonb_build_object('spilled_from', %(wanted)s::text, 'spilled', %(sentence)s::text)
- where id = %(id)s
-
--- name: run_gone
-update run set params = params || jsonb_build_object('gone', %(gone)s::text[]) where id = %(id)s
-
--- name: run_written
-update run set params = params || jsonb_build_object('written', %(written)s::text[]) where id = %(id)s
-
--- name: finish_run
-update run set state = %(state)s, error = %(error)s, finished_at = now() where id = %(id)s
-
--- name: stop_run
-update run set state = 'failed', error = %(error)s, finished_at = now() where id = %(id)s and state = 'running'
-
 -- name: one_run
 select id, started_at, finished_at, state, board_ids, backend, endpoint, model, error, params
   from run where id = %(id)s
@@ -100,5 +74,3 @@ select id, started_at, finished_at, state, board_ids, backend, endpoint, model, 
 select recipe, priority, count(*) from item
  where ready and board_id = any(%(boards)b::bigint[]) group by recipe, priority order by priority, recipe
 
--- name: latest_run
-select id, board_ids from run where %(id)s::text is null or id::text = %(id)s order by started_at desc limit 1

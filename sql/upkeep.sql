@@ -8,6 +8,8 @@
 with stopped as materialized (
   select p.kind, p.name, b.id as board_id from pause p left join board b on p.kind = 'board' and b.source = p.name
    where p.until is null or p.until > now()
+  union all
+  select 'board', source, id from board where held_by is not null
 ), work as (
   select board_id, coalesce(backend, case when status = 2 then (
            select split_part(b.resource, ' ', 1) from provider_batch_item p

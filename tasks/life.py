@@ -54,18 +54,27 @@ class Sign:
         return not holder.is_here(self.holder)
 
 
+_signed: set[str] = set()
+"""Flow runs that this process has signed for: their tasks open what they work on, too."""
+
+
 @asynccontextmanager
 async def alive(database: Database, flow_run_id: str | None) -> AsyncIterator[None]:
     """Sign that this process does that flow run, until the end of the body; nothing where there is no run."""
     if not flow_run_id:
         yield
         return
+    if flow_run_id in _signed:
+        yield  # who signed first takes the sign away
+        return
     values = {"flow_run_id": flow_run_id, "holder": holder.this_process()}
     await _write(database, "life.sign", values)
+    _signed.add(flow_run_id)
     beats = asyncio.create_task(_beat(database, values), name=f"signs of life of {flow_run_id}")
     try:
         yield
     finally:
+        _signed.discard(flow_run_id)
         beats.cancel()
         await asyncio.wait([beats])
         try:

@@ -17,6 +17,14 @@ def shown(source: str, base: Path | None = None) -> str:
         return source
 
 
+def absolute(given: str, base: Path | None = None) -> str:
+    """What was given as a board, so that it means the same from another working directory: a file, folder, glob or
+    FOLDER@REV:PATH. Standard input and the issues of a repository have no place."""
+    if given == "-" or given.startswith("github:"):
+        return given
+    return os.path.normpath(os.path.join(base or Path.cwd(), os.path.expanduser(given)))
+
+
 def repository_of(folder: Path) -> Path | None:
     """The nearest folder upward that has a .git: the top of a checkout. None outside of any."""
     folder = Path(os.path.abspath(folder))

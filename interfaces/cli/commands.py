@@ -23,6 +23,7 @@ from interfaces.cli import (
     review,
     routing,
     run,
+    runs,
     services,
     simulate,
     validation,
@@ -32,6 +33,7 @@ from interfaces.cli import (
 
 def register(app: typer.Typer) -> None:
     app.command("run")(run.run)
+    app.add_typer(runs.app, name="runs")
     app.command("demo")(run.demo)
     app.command("report")(run.report)
     app.command("parse")(parse.parse)

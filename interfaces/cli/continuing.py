@@ -41,6 +41,7 @@ def carry_on(released: int) -> None:
                 console().print(drain.spilled, markup=False)
             flow = execute(drain.backend, list(drain.boards), spilled=bool(drain.spilled))
             done = run_flow(flow, prefect, database)
+            assert isinstance(done, dict)  # it belongs to no run, so nobody cancels it
             console().print(
                 f"Done: {done['accepted']} accepted, {done['deferred']} deferred by {done['backend']} "
                 f"({done['model']})."

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from models.enums import LaneName
-from models.errors import DatabaseError, PenstockError
+from models.errors import DatabaseError, PenstockError, RunStopped
 
 if TYPE_CHECKING:
     import uuid
@@ -84,9 +84,16 @@ def run(
 
             show_marks(config, paths, dry_run=True, note=config.write_back_note)
         return
-    raise typer.Exit(
-        _exit_code(_pipeline(config, paths, dialect, backend, out, write_back, approve_plans, lane))
-    )
+    given = {
+        "board": paths,
+        "dialect": dialect,
+        "backend": backend,
+        "out": str(out),
+        "write_back": write_back,
+        "approve_plans": approve_plans,
+        "lane": lane,
+    }
+    raise typer.Exit(exit_code(run_pipeline(config, given)))
 
 
 def demo(out: Out = Path("penstock-report")) -> None:
@@ -99,48 +106,40 @@ def demo(out: Out = Path("penstock-report")) -> None:
         "The [bold]extractive[/] backend answers an item by quoting the documents and defers what it finds no "
         "evidence for.\n"
     )
-    result = _pipeline(settings(), [str(EXAMPLES)], None, "extractive", out)
+    given = {"board": [str(EXAMPLES)], "backend": "extractive", "out": str(out)}
+    result = run_pipeline(settings(), given)
     console().print("Next: [bold]penstock review list[/], or your own board: [bold]penstock run PLAN.md[/]")
-    if _exit_code(result) == 1:
+    if exit_code(result) == 1:
         raise typer.Exit(1)
 
 
 def report(
     out: Out = Path("penstock-report"),
     run_id: Annotated[
-        str | None, typer.Option("--run", help="A run's id; without it, the latest run.")
+        str | None, typer.Option("--run", help="A run's id, or its beginning; without it, the latest run.")
     ] = None,
 ) -> None:
     """Write the report of a run again, as things stand now."""
     from interfaces.cli.opening import opened
     from interfaces.cli.render import console
-    from models.errors import InputError
-    from sql.statements import statement
     from tasks import report as reports
+    from tasks import runs
     from tasks.validate.pages import beside_report
 
     with opened() as (config, database), database.connect() as connection:
-        row = connection.execute(statement("report.latest_run"), {"id": run_id}).fetchone()
-        if row is None:
-            raise InputError(f"There is no run {run_id or 'yet'}. `penstock run PATH` makes one.")
-        found = reports.build(connection, row[1], run_id=row[0])
-        graph = reports.draw(connection, row[1])
-        checks = beside_report(connection, config, row[1])
+        run = runs.one(connection, run_id or "last")
+        found = reports.build(connection, run.boards, run_id=run.id)
+        graph = reports.draw(connection, run.boards)
+        checks = beside_report(connection, config, list(run.boards))
     markdown, data = reports.write(found, out, graph, checks)
     console().print(f"Report: [bold]{markdown}[/] and {data}")
 
 
-def _pipeline(
-    config: Settings,
-    paths: list[str],
-    dialect: str | None,
-    backend: str | None,
-    out: Path,
-    write_back: bool | None = None,
-    approve_plans: bool | None = None,
-    lane: LaneName | None = None,
-) -> Report:
-    """Bring up what is not there, run the pipeline flow in this process, show how it goes and what came of it."""
+def run_pipeline(config: Settings, given: dict[str, Any]) -> Report:
+    """Bring up what is not there, run the pipeline flow in this process, show how it goes and what came of it.
+
+    `given`: the flow's parameters; with a `run_id` that run goes on.
+    """
     import uuid
 
     import psycopg
@@ -148,7 +147,8 @@ def _pipeline(
     from interfaces.cli.opening import opened
     from interfaces.cli.render import console
 
-    run_id = uuid.uuid4()
+    run_id: uuid.UUID = given.get("run_id") or uuid.uuid4()
+    out = Path(given.get("out") or "penstock-report")
     status = console().status("Starting the database ...")
     status.start()
     try:
@@ -168,17 +168,7 @@ def _pipeline(
                 console().print(f"Prefect: {prefect.ui_url}  (executing {where})", style="bright_black")
                 try:
                     with RunProgress(database, run_id):
-                        flow = pipeline(
-                            paths,
-                            dialect,
-                            backend,
-                            str(out),
-                            pools=pools,
-                            write_back=write_back,
-                            approve_plans=approve_plans,
-                            lane=lane,
-                            run_id=run_id,
-                        )
+                        flow = pipeline(**given | {"pools": pools, "run_id": run_id})
                         run_flow(flow, prefect, database)
                 except BaseException as error:
                     # Where the database itself is gone there is nothing to show; the error says so.
@@ -193,12 +183,32 @@ def _pipeline(
 
 
 def _ended(database: Database, run_id: uuid.UUID, error: BaseException) -> None:
-    """A run that could not say itself how it ended."""
-    from sql.statements import statement
+    """A run that could not say itself how it ended. Stopped by Ctrl-C it is cancelled, its drains on pools, too."""
+    import asyncio
+    import getpass
 
-    words = str(error) if isinstance(error, PenstockError) else "It was stopped."
-    with database.connect() as connection:
-        connection.execute(statement("report.stop_run"), {"id": run_id, "error": words})
+    from models.run import RunState
+    from tasks import runs
+
+    async def end() -> bool:
+        connection = await database.aconnect(autocommit=True)
+        try:
+            if isinstance(error, KeyboardInterrupt):
+                return await runs.stopped_here(connection, run_id, by=getpass.getuser())
+            if not isinstance(error, RunStopped):
+                words = str(error) if isinstance(error, PenstockError) else "It was stopped."
+                await runs.finish(connection, run_id, RunState.FAILED, words)
+            return False
+        finally:
+            await connection.close()
+
+    if asyncio.run(end()):
+        from deployments.runs import cancel_in_prefect
+
+        with database.connect() as connection:
+            flow_run = runs.one(connection, str(run_id)).flow_run_id
+        if flow_run is not None:
+            asyncio.run(cancel_in_prefect(flow_run, "It was stopped by Ctrl-C."))
 
 
 def _show(database: Database, run_id: uuid.UUID, out: Path) -> Report:
@@ -212,8 +222,8 @@ def _show(database: Database, run_id: uuid.UUID, out: Path) -> Report:
     from tasks.pause import in_force
 
     with database.connect() as connection:
-        row = connection.execute(statement("report.latest_run"), {"id": str(run_id)}).fetchone()
-        found = reports.build(connection, row[1] if row else [], run_id=run_id)
+        row = connection.execute(statement("report.one_run"), {"id": run_id}).fetchone()
+        found = reports.build(connection, row[4] if row else [], run_id=run_id)
         pauses = in_force(connection) if found.unsettled else []
     named = {board.path for board in found.boards}
     words = pause_lines(each for each in pauses if each.kind is not PauseKind.BOARD or each.name in named)
@@ -237,5 +247,5 @@ async def _held(database: Database, backend: str) -> list[str]:
         await connection.close()
 
 
-def _exit_code(report: Report) -> int:
-    return {"settled": 0, "waiting": 3}.get(report.state, 1)
+def exit_code(report: Report) -> int:
+    return {"settled": 0, "waiting": 3, "paused": 3, "cancelled": 3}.get(report.state, 1)

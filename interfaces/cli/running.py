@@ -10,11 +10,11 @@ from urllib.parse import urlsplit
 
 import httpx
 import psycopg
-from prefect.exceptions import PrefectException
+from prefect.exceptions import CancelledRun, PrefectException
 
 from interfaces.cli import app
 from interfaces.cli.quiet import quiet_prefect, tell_prefect
-from models.errors import DatabaseError, OrchestratorError, PenstockError
+from models.errors import DatabaseError, OrchestratorError, PenstockError, RunStopped
 
 if TYPE_CHECKING:
     from deployments.server import Orchestrator
@@ -31,11 +31,15 @@ def run_flow(flow: Coroutine[Any, Any, T], prefect: Orchestrator, database: Data
     """Run a flow's coroutine to its end and give its result.
 
     Prefect's client retries for minutes against a server that is gone, and reports a lost database as a status 500:
-    both are told as what they are. Raises PenstockError, and KeyboardInterrupt on Ctrl-C; items are given back.
+    both are told as what they are. Raises PenstockError, RunStopped among them where somebody cancelled the run, and
+    KeyboardInterrupt on Ctrl-C; items are given back.
     """
     quiet_prefect(prefect.settings.home)
     try:
         result = asyncio.run(_watched(flow, prefect))
+    except CancelledRun as cancelled:
+        tell_prefect()
+        raise RunStopped(str(cancelled)) from cancelled
     except (psycopg.Error, httpx.HTTPError, PrefectException, PenstockError) as error:
         told = _told(error, prefect, database)
         if isinstance(told, OrchestratorError | DatabaseError):

@@ -17,11 +17,13 @@ import psycopg
 from models.calls import Backend, Probe
 from models.errors import BackendUnavailable, LeaseLost, PenstockError
 from models.recipe import Recipe
+from models.run import Wish
 from models.settings import Endpoint, Settings
 from sql.connection import Database
 from sql.statements import statement
 from tasks.execute.doors import Doors
 from tasks.execute.drain import Drain, Stages
+from tasks.execute.halt import Halt
 from tasks.execute.lease import endpoint_lease
 from tasks.execute.reuse import Flights
 from tasks.execute.stopping import stop
@@ -32,6 +34,7 @@ __all__ = [
     "Batch",
     "ClaimedItem",
     "Drain",
+    "Halt",
     "RunBatch",
     "Seat",
     "Stages",
@@ -73,6 +76,7 @@ async def drain(
     deadline: float | None = None,
     by_person: bool = False,
     chance: random.Random | None = None,
+    halt: Halt | None = None,
 ) -> Tally:
     """`drain_any` with one endpoint to choose from."""
     return await drain_any(
@@ -87,6 +91,7 @@ async def drain(
         deadline=deadline,
         by_person=by_person,
         chance=chance,
+        halt=halt,
     )
 
 
@@ -103,16 +108,19 @@ async def drain_any(
     deadline: float | None = None,
     by_person: bool = False,
     chance: random.Random | None = None,
+    halt: Halt | None = None,
 ) -> Tally:
     """Drain `boards` (all when None) on all free endpoints of `seats` at once until nothing that they may do is left.
 
     All seats are of one kind of backend. Where another drain holds one, or works on these boards still, waits: again
     and again it looks whether the endpoint is free, somebody died, or the work is gone. `deadline` is on the loop's
     clock. `by_person`: somebody waits for it, so what is left alone after failures is tried once at once. `chance`
-    chooses among a recipe's `models`; given, a drain can be repeated.
+    chooses among a recipe's `models`; given, a drain can be repeated. `halt`: what a person wants of the run that it is
+    a part of. Paused, it lets end what was sent and returns.
 
     An endpoint that fails leaves its work to the others. Raises what it failed with, BackendUnavailable or LeaseLost,
-    where work is left in the end or all failed; DatabaseError.
+    where work is left in the end or all failed; RunStopped when the run was cancelled, after what was not written is
+    given back; DatabaseError.
     """
     kind = seats[0].endpoint.backend
     allowed = {
@@ -138,6 +146,7 @@ async def drain_any(
         by_person=by_person,
         chance=chance or random.Random(),  # noqa: S311 - which model is asked is no secret
         doors=Doors(lambda name: database.aconnect(autocommit=True, application_name=name), settings),
+        halt=halt or Halt(),
     )
     sitters = [asyncio.ensure_future(work.sit(seat)) for seat in seats]
     try:
@@ -168,6 +177,7 @@ class _Work:
     by_person: bool
     chance: random.Random
     doors: Doors
+    halt: Halt
     total: Tally = field(default_factory=Tally)
     errors: list[PenstockError] = field(default_factory=list)
     flights: Flights = field(default_factory=Flights)
@@ -198,6 +208,9 @@ class _Work:
         boards = self.scope.boards
         while True:
             sat = await self._drain(seat, connection)
+            self.halt.check()
+            if self.halt.wish is Wish.PAUSE:
+                return
             # What this drain released may be of a recipe that the backend may not do: as its fallback it may.
             if sat and await self._reroute(connection):
                 continue
@@ -252,6 +265,7 @@ class _Work:
                 probe=seat.probe,
                 flights=self.flights,
                 doors=self.doors,
+                halt=self.halt,
             )
             try:
                 await work.run(_bound(self.run_batch, work))

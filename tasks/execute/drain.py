@@ -28,6 +28,7 @@ from tasks.execute.asking import Asked, Asker, Render, as_request, prompt_of
 from tasks.execute.budget import cost
 from tasks.execute.calls import Calls, Learn
 from tasks.execute.doors import Door, Doors
+from tasks.execute.halt import Halt
 from tasks.execute.judging import Judge
 from tasks.execute.lease import Lease
 from tasks.execute.limits import Grant, Reservation
@@ -101,6 +102,7 @@ class Drain:
     flights: Flights = field(default_factory=Flights)  # shared with the other drains of this process
     doors: Doors | None = None  # to judges' endpoints, likewise; None: judges can't be asked
     chance: random.Random = field(default_factory=random.Random)  # for models that are chosen among
+    halt: Halt = field(default_factory=Halt)  # what a person wants of the run that it is a part of
     tally: Tally = field(default_factory=Tally)
     pressure: Pressure = field(init=False)
     calls: Calls = field(init=False)
@@ -132,6 +134,7 @@ class Drain:
             self.lease,
             self.deadline,
             self.by_person,
+            self.halt,
         )
         self._order = Order(self.settings.max_wait, self.model)
         self.calls = Calls(self.backend, self.endpoint, self.pressure, self.deadline, self.stages.learn)
@@ -181,7 +184,9 @@ class Drain:
                 if watch.done():
                     watch.result()
                 if self.endpoint.batches and isinstance(self.backend, HasBatches):
-                    self.tally.add(await self._send_batches(self.backend.batches))
+                    batches = self._send_batches(self.backend.batches)
+                    if (sent := await self.halt.unless_heard(batches)) is not None:
+                        self.tally.add(sent)
                     if not await self._wait_for_later():
                         return self.tally
                 elif batch := await self._claim(list(running.values())):
@@ -203,12 +208,13 @@ class Drain:
 
     async def _collect(self, running: dict[asyncio.Task[Tally], Batch], watch: asyncio.Task[None]) -> None:
         """Until a batch ended or there is something new to claim."""
-        lost, news = (asyncio.ensure_future(event.wait()) for event in (self.lease.lost, self._news))
+        ends = (self.lease.lost, self._news, self.halt.cancelled)
+        lost, news, cancelled = (asyncio.ensure_future(event.wait()) for event in ends)
         try:
-            await asyncio.wait([*running, lost, news, watch], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([*running, lost, news, cancelled, watch], return_when=asyncio.FIRST_COMPLETED)
         finally:
-            lost.cancel()
-            news.cancel()
+            for waiting in (lost, news, cancelled):
+                waiting.cancel()
         self._news.clear()
         self.lease.check()
         for task in [task for task in running if task.done()]:
@@ -328,7 +334,7 @@ class Drain:
         only_interactive = normal >= 2
         if only_interactive and (not self.kept or len(running) > normal or self._interactive_at is None):
             return None
-        held = self.pressure.hold_because
+        held = self.halt.words or self.pressure.hold_because
         self._why_not = WhyNot(held) if held else None
         if held or self.pressure.rests > 0 or self._yields():
             return None
@@ -419,6 +425,7 @@ class Drain:
 
     def _check(self) -> None:
         self.lease.check()
+        self.halt.check()
         if self.pressure.stop_because:
             raise BackendUnavailable(self.pressure.stop_because)
 
@@ -456,11 +463,13 @@ class Drain:
         wait = max(left.wait or 0.0, self.pressure.rests, busy)
         if self.deadline is not None and loop.time() + wait > self.deadline:
             return False
-        try:
-            await asyncio.wait_for(self.lease.lost.wait(), min(wait, self.settings.heartbeat))
-        except TimeoutError:
-            return True
-        self.lease.check()
+        ends = [asyncio.ensure_future(event.wait()) for event in (self.lease.lost, self.halt.heard)]
+        await asyncio.wait(
+            ends, timeout=min(wait, self.settings.heartbeat), return_when=asyncio.FIRST_COMPLETED
+        )
+        for waiting in ends:
+            waiting.cancel()
+        self._check()
         return True
 
     async def run_batch(self, batch: Batch) -> Tally:

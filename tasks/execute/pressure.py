@@ -33,6 +33,7 @@ from sql.statements import statement
 from tasks import pause
 from tasks.execute import breaker, budget, pace, strikes
 from tasks.execute.gate import Gate
+from tasks.execute.halt import Halt
 from tasks.execute.lease import Lease
 from tasks.execute.limits import limits
 from tasks.execute.order import Group
@@ -71,6 +72,7 @@ class Pressure:
     lease: Lease
     deadline: float | None  # on the loop's clock
     by_person: bool = False  # somebody waits: what others' failures have left alone is tried once at once
+    halt: Halt = field(default_factory=Halt)  # the run was stopped: what is not sent yet is not sent
     wall: Callable[[], datetime] = _now
     gate: Gate = field(init=False)
     pace: pace.Pace = field(init=False)
@@ -173,6 +175,8 @@ class Pressure:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._poke.wait(), LOOK_SECONDS)
         self._poke.clear()
+        if self.halt.wish:
+            self.gate.close()  # who waits in line has not been sent
 
     def takes(self, group: Group) -> bool:
         """Whether a group may be claimed now."""
@@ -341,7 +345,7 @@ class Pressure:
     async def may_send(self, model: str) -> bool:
         """Wait while the server wants to be left alone. False when the drain is stopping, or the model is broken."""
         clock = asyncio.get_running_loop().time
-        while not (self.stop_because or self.lease.lost.is_set()):
+        while not (self.stop_because or self.halt.wish or self.lease.lost.is_set()):
             if model in self._blocked and self._trying != model:
                 return False
             if (wait := self._not_before - clock()) <= 0:
@@ -349,7 +353,7 @@ class Pressure:
             if self.deadline is not None and self._not_before >= self.deadline:
                 return False
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.lease.lost.wait(), min(wait, self.settings.heartbeat))
+                await asyncio.wait_for(self.lease.lost.wait(), min(wait, LOOK_SECONDS))
         return False
 
     def answered(self, model: str, answer: ModelAnswer, sent_at: float, in_flight: int) -> None:

@@ -3,7 +3,7 @@
 The same is what is the same to the last character: the model (by the digest that its server gives; else its name, the
 endpoint's address and options), all parameters, the recipe's hash, the schema and the rendered prompt, with nothing
 left out but the random fence. A retry is never answered so: neither one that was charged, nor one that a person
-decided on.
+decided on or wants asked again.
 
 An accepted answer is found again for `settings.cache_days` days (table `answer_cache`, which refers to its attempt).
 What is found is checked like any other answer. Statements: sql/reuse.sql.
@@ -293,7 +293,7 @@ class Reuse:
 
 
 def _is_first(item: ClaimedItem) -> bool:
-    return item.attempts == 0
+    return item.attempts == 0 and not item.again
 
 
 def _words(who: Who, item: int, at: str) -> str:

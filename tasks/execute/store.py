@@ -19,7 +19,7 @@ from models.recipe import Recipe
 from sql.deadlocks import again_after_deadlock
 from sql.statements import statement
 from tasks.council.records import keep
-from tasks.execute import reuse
+from tasks.execute import reuse, standing
 from tasks.execute.again import Past, reason_of
 from tasks.execute.order import URGENT, Group
 from tasks.execute.work import Batch, ClaimedItem, Report, Tally
@@ -222,8 +222,10 @@ class Store:
             await self._connection.execute(
                 statement("execute.hold"), {"items": columns["items"], "token": self._token}
             )
+            replaced = await standing.replace(self._connection, reports, self._token)
             cursor = await self._connection.execute(statement("execute.settle"), columns, binary=True)
             moved: dict[int, str] = dict(await cursor.fetchall())
+            moved |= await standing.keep(self._connection, batch, moved, replaced)
             done = [item_id for item_id, outcome in moved.items() if outcome == "accepted"]
             if recipe.header.splits:
                 by_id = {report.item.id: report for report in reports}
@@ -243,11 +245,12 @@ class Store:
                 # Whatever became of them: their parts may have changed while the model wrote.
                 for name in ("execute.lock_frontiers", "execute.advance_stale"):
                     await self._connection.execute(statement(name), {"items": list(moved)})
-            ended = [item_id for item_id, outcome in moved.items() if outcome in ("accepted", "failed")]
-            if ended:
+            ends = ("accepted", "failed", standing.KEPT)
+            if ended := [item_id for item_id, outcome in moved.items() if outcome in ends]:
                 await self._connection.execute(statement("execute.advance"), {"items": ended})
             if keys:
                 await self._keep(reports, moved, keys)
+            await standing.follow(self._connection, replaced)
             for report in reports:
                 outcome = moved.get(report.item.id, "ignored")
                 setattr(tally, outcome, getattr(tally, outcome) + 1)

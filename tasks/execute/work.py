@@ -32,6 +32,7 @@ class ClaimedItem:
     parent_body: str | None
     complexity: int | None = None
     tried_before: int = 0  # of `tries`, those before it began anew
+    again: bool = False  # an accepted answer of it stands while it is asked once more
 
     @property
     def question(self) -> str:
@@ -81,6 +82,7 @@ class Tally:
     deferred: int = 0
     returned: int = 0
     failed: int = 0
+    kept: int = 0  # asked again and not bettered: the answer that stands stays
     ignored: int = 0  # reported, but no longer this drain's: lease lost, or the item changed meanwhile
     batches: int = 0
     prompt_tokens: int = 0
@@ -95,7 +97,7 @@ class Tally:
 
     @property
     def settled(self) -> int:
-        return self.accepted + self.deferred + self.failed
+        return self.accepted + self.deferred + self.failed + self.kept
 
     def as_json(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.__slots__}

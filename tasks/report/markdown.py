@@ -24,6 +24,9 @@ STATES = {
     "waiting": "Not everything is settled.",
     "failed": "The run failed.",
     "running": "The run is still going on.",
+    "paused": "The run was paused.",
+    "cancelled": "The run was cancelled.",
+    "interrupted": "The run was interrupted: its process ended.",
 }
 
 

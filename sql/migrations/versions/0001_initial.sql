@@ -20,15 +20,21 @@ create table board (
   approve_plans boolean not null default false, -- a split waits for a person before any of its parts runs
   lane         smallint not null default 1,   -- models.enums.Lane of its items: 0 interactive, 1 normal, 2 bulk
   wip          integer,                       -- items of it that may run at once; null: any number
+  held_by      uuid,                          -- the run that was paused or cancelled and had it last: nothing of it is begun
   ingested_at  timestamptz not null default now()
 );
 create index board_sha256 on board (sha256); -- a file that was renamed is found by its bytes
+create index board_held on board (id) where held_by is not null;
 
 create table run (
   id           uuid primary key,
   started_at   timestamptz not null default now(),
   finished_at  timestamptz,
-  state        text not null default 'running',   -- running, settled, waiting, failed
+  state        text not null default 'running',   -- models.run.RunState
+  wish         text,                          -- pause, cancel: what a person wants of it while it runs
+  wished_by    text not null default '',
+  stage        text not null default 'ingest', -- models.run.Stage that it has come to
+  flow_run_id  text,                          -- of the pipeline, in Prefect: its process is in the table process
   board_ids    bigint[] not null default '{}',
   backend      text,
   endpoint     text,
@@ -199,6 +205,7 @@ create table item (
   lease        bigint,                        -- fencing token of the drain that runs it
   rollup       boolean not null default true, -- if it has parts: their results are to be put together into one
   rolled_of    bigint,                        -- which results that was asked for: penstock_parts when it became ready
+  again        boolean not null default false, -- asked again while its accepted answer stands (tasks/runs/again.py)
   unique (board_id, key)
 ) with (fillfactor = 70);
 -- In the order of claims: groups first, then urgency, then boards (taken in turn), then what shares a prompt prefix.
