@@ -61,6 +61,8 @@ def pause(
             )
         with opened() as (_, database):
             _show(_asked(database, listed), json, "Nothing is paused.")
+            if not json:
+                _show_runs(database)
         return
     if not names:
         raise InputError(f"Name the {kind}, for example `penstock pause {kind} {EXAMPLES[kind]}`.")
@@ -148,6 +150,23 @@ def pause_lines(pauses: Iterable[Pause]) -> list[str]:
         clean(sentence(each.kind, _shown(each.kind, each.name), each.until, each.reason, each.by))
         for each in pauses
     ]
+
+
+def _show_runs(database: Database) -> None:
+    """Boards rest because of a run, too."""
+    from interfaces.cli.render import clean, console
+    from models.words import counted
+    from tasks.places import shown
+    from tasks.runs import held_runs
+
+    with database.connect() as connection:
+        found = held_runs(connection)
+    for run, state, by, sources in found:
+        boards = clean(shown(sources[0])) if len(sources) == 1 else counted(len(sources), "board")
+        words = (
+            f"{boards} of run {str(run)[:8]}, {state} by {by}: `penstock runs resume {str(run)[:8]}` goes on."
+        )
+        console().print(words, markup=False)
 
 
 def _shown(kind: PauseKind, name: str) -> str:

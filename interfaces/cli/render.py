@@ -187,7 +187,11 @@ def run_summary(report: Report, held: Sequence[str] = ()) -> Group:
                 "yellow",
             )
         )
-    if queued and not held:
+    if report.state in ("paused", "cancelled") and report.run_id:
+        left = f"{_items(queued, 'is', 'are')} still queued: " if queued else ""
+        goes_on = f"penstock runs resume {report.run_id[:8]}"
+        lines.append(Text(f"The run was {report.state}. {left}{goes_on}", "yellow"))
+    elif queued and not held:
         lines.append(
             Text(f"{_items(queued, 'is', 'are')} still queued: run the same command again.", "yellow")
         )
@@ -196,7 +200,7 @@ def run_summary(report: Report, held: Sequence[str] = ()) -> Group:
             Text(f"{_items(queued, 'is', 'are')} still queued. What may not be asked now:", "yellow")
         )
     lines += [Text(clean(sentence), "yellow") for sentence in held]
-    if queued and held:
+    if queued and held and report.state not in ("paused", "cancelled"):
         lines.append(Text("When that is over, run the same command again.", "yellow"))
     if failed := report.total("failed"):
         lines.append(Text(f"{_items(failed, '', '').strip()} failed; the report says why.", "red"))

@@ -158,9 +158,9 @@ def test_memory_and_the_report_can_be_asked_afterwards(penstock: Any, plan: str)
         .read_text()
         .startswith("<!-- penstock report -->\n# Penstock report")
     )
-    wrong = penstock("report", "--run", "0f")
+    wrong = penstock("report", "--run", "0f0f0f0f-0")
     assert (wrong.code, len(wrong.complaints)) == (2, 1)
-    assert "no run 0f" in wrong.err
+    assert "no run '0f0f0f0f-0'" in wrong.err
 
 
 def test_help_and_version(penstock: Any) -> None:
