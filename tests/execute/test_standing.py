@@ -28,8 +28,8 @@ def judged(good: Callable[[int], bool]) -> Stages:
 
 
 async def again(world: World, choice: Choice) -> int:
-    with world.database.connect() as connection:
-        wanted = plan(connection, [row[0] for row in world.rows("select id from board")], choice)
+    with world.database.connect() as reading:
+        wanted = plan(reading, [row[0] for row in world.rows("select id from board")], choice)
     connection = await world.database.aconnect(autocommit=True)
     try:
         return await ask_again(connection, wanted, by="ana")
@@ -55,7 +55,9 @@ async def test_a_better_answer_replaces_the_old_one_and_a_worse_one_does_not(wor
     assert world.rows("select count(*) from review") == [(0,)], (
         "nobody is asked about what was settled before"
     )
-    current = dict(world.rows("select item_id, count(*) from result where superseded_at is null group by 1"))
+    current: dict[int, int] = dict(
+        world.rows("select item_id, count(*) from result where superseded_at is null group by 1")
+    )
     assert current == dict.fromkeys(ids, 1)
     replaced = [
         row[0] for row in world.rows("select item_id from result where superseded_at is not null order by 1")
