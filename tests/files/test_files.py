@@ -246,9 +246,7 @@ def test_pieces_of_code_are_its_lines(text: str) -> None:
         assert piece.text == "\n".join(lines[piece.first - 1 : piece.last])
         assert len(piece.text) <= MOST
     covered = {number for piece in pieces for number in range(piece.first, piece.last + 1)}
-    assert covered >= {
-        number for number, line in enumerate(lines, 1) if line.strip() and len(line) < MOST
-    }
+    assert covered >= {number for number, line in enumerate(lines, 1) if line.strip() and len(line) < MOST}
     assert all(one.last < other.first for one, other in pairwise(pieces))
 
 
