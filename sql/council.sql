@@ -99,10 +99,10 @@ returning d.id
 
 -- name: of_item
 -- The recipe of an item that asks a council, with the hash that its last synthesis had.
-select k.recipe, s.title,
+select k.recipe,
        coalesce((select b.recipe_hash from attempt a join batch b on b.id = a.batch_id
                   where a.item_id = k.item_id order by a.number desc limit 1), '')
-  from council k join item_source s on s.item_id = k.item_id where k.item_id = %(item)s::bigint
+  from council k where k.item_id = %(item)s::bigint
 
 -- name: ask_missing_again
 update item set status = 0, ready = false, attempts = 0, tried_before = tries, model = named, run_after = now()

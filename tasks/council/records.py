@@ -46,17 +46,17 @@ async def _keep(
 
 
 async def approve(
-    connection: Connection, review_id: int, item_id: int, *, by: str, text: str | None = None
+    connection: Connection, review_id: int, item_id: int, text: str, *, by: str, edited: bool
 ) -> None:
-    """A person took the proposal of this review, or with `text` wrote another. Within the decision's transaction, after
-    its result is there. Nothing where the item asks no council."""
-    written = read(text) if text is not None else None
+    """A person took the proposal of this review, or wrote another: `text` is what holds now. Within the decision's
+    transaction, after its result is there. Nothing where the item asks no council."""
+    written = read(text) if edited else None
     cursor = await connection.execute(
         statement("council.approve"),
         {
             "review": review_id,
             "by": by,
-            "edited": written is not None,
+            "edited": edited,
             "decision": written and written.decision,
             "reasons": written and orjson.dumps(written.reasons).decode(),
             "risks": written and orjson.dumps(written.risks).decode(),
@@ -66,9 +66,11 @@ async def approve(
         return
     cursor = await connection.execute(statement("council.of_item"), {"item": item_id})
     row = await cursor.fetchone()
-    if row is None or written is None:
+    if row is None:
         return
-    recipe, _, digest = row
+    # No synthesis stood: too few had answered, it failed its checks, or its result was undone later.
+    recipe, digest = row
+    written = read(text)
     opinions = (await opinions_of(connection, [item_id])).get(item_id, [])
     decided = by_person(written.decision, written.reasons, written.risks, opinions)
     await _keep(connection, recipe, digest, {item_id: decided}, by)

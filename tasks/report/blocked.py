@@ -49,7 +49,7 @@ def _why(
         return f"{waiting} for a person (review {numbers}{more})"
     if any(part.status in ("ready", "running") for part in open_parts):
         return f"{_count(len(open_parts), 'of its items is', 'of its items are')} still queued"
-    if any(part.status == "failed" for part in open_parts):
+    if any(part.status == "failed" and not part.member for part in open_parts):
         return "some of its items failed"
     others = [
         by_id[number].name

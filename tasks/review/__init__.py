@@ -200,7 +200,7 @@ async def _move(
     if decision is Decision.REJECT:
         await connection.execute(statement("review.release_work"), {"item": item_id})
     else:
-        await approve(connection, review_id, item_id, by=by, text=text if decision is Decision.EDIT else None)
+        await approve(connection, review_id, item_id, text or "", by=by, edited=decision is Decision.EDIT)
     advanced = await connection.execute(statement("execute.advance"), {"items": [item_id]})
     row = await advanced.fetchone()
     # A synthesis: its parts may have changed while the person decided.

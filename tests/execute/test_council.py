@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 
 import orjson
 import pytest
@@ -14,6 +15,7 @@ from models.enums import Decision, ErrorType, Status
 from models.errors import InputError
 from tasks.council.records import records
 from tasks.council.text import adr
+from tasks.recipes import Recipes
 from tasks.remember import remember_results
 
 from .test_splits import Pipeline, pipeline, recipes  # noqa: F401
@@ -361,3 +363,49 @@ async def test_a_recipe_that_an_item_can_not_have_is_named(pipeline: Pipeline) -
     assert [line for line, _ in found] == [2, 3]
     assert "consult, council, opinion" in found[0][1]
     assert "council_sceptic" not in found[0][1]
+
+
+async def test_a_decision_that_the_checks_undo_later_is_decided_by_a_person_and_kept(
+    pipeline: Pipeline,  # noqa: F811
+) -> None:
+    """As `penstock validation rerun` does it: the result is superseded, and its text is the proposal."""
+    pipeline.ingest(BOARD)
+    await pipeline.model(Council())
+    with pipeline.database.connect(autocommit=True) as connection:
+        connection.execute(
+            "with gone as (update result r set superseded_at = now() from item i where i.id = r.item_id"
+            "   and i.recipe = 'council' and r.superseded_at is null returning r.item_id, r.text),"
+            " moved as (update item set status = 3 from gone where id = gone.item_id)"
+            " insert into review (subject, kind, item_id, title, reason, error_type, proposal)"
+            " select 'item:' || item_id, 'item', item_id, 'q', 'why', 'rule', text from gone"
+        )
+    ((review, *_),) = pipeline.reviews()
+    await pipeline.decide(review, Decision.ACCEPT)
+    new, old = decisions(pipeline)
+    assert (new.status, new.approved_by, old.status) == ("accepted", "anna", "superseded")
+    assert new.decided.decision == old.decided.decision
+    assert new.decided.reasons == ["The rule says ten minutes."]
+
+
+async def test_members_are_asked_of_their_own_models_and_named_models_of_the_others(
+    pipeline: Pipeline,  # noqa: F811
+) -> None:
+    rule = pipeline.recipes["council"].header.council
+    assert rule is not None
+    members = [
+        member.model_copy(update={"model": "large"}) if member.name == "sceptic" else member
+        for member in rule.members
+    ]
+    council = pipeline.recipes["council"]
+    header = council.header.model_copy(update={"council": rule.model_copy(update={"members": members})})
+    own = dict(pipeline.recipes) | {"council": replace(council, header=header)}
+    kinds = {kind: pipeline.recipes.for_kind(kind).name for kind in ["*", *pipeline.recipes.kinds()]}
+    pipeline.recipes = Recipes(own, kinds)
+    pipeline.ingest(BOARD.replace("[recipe::", "[model:: small] [recipe::"))
+    asked = Council()
+    await pipeline.model(asked)
+    models = {name: {request.model for request in requests} for name, requests in asked.seen.items()}
+    assert models["sceptic"] == {"large"}
+    assert models["builder"] == models["steward"] == models["synthesis"] == {"small"}
+    (record,) = decisions(pipeline)
+    assert [seat.model for seat in record.decided.members] == ["small", "large", "small"]

@@ -448,8 +448,8 @@ create table decision_record (
   id           bigint generated always as identity primary key,
   item_id      bigint not null references item on delete cascade,
   attempt_id   bigint references attempt on delete set null, -- the synthesis; null: a person wrote it
-  result_id    bigint references result on delete cascade,
-  review_id    bigint references review on delete cascade,
+  result_id    bigint references result on delete set null,
+  review_id    bigint references review on delete set null,
   question     text not null,
   decision     text not null,
   reasons      jsonb not null default '[]',   -- texts
