@@ -22,9 +22,10 @@ from tasks.council.convene import convene
 from tasks.council.opinions import opinions_of
 from tasks.council.text import write
 from tasks.execute import policy
-from tasks.execute.parts import Parts, cut_at_an_end
+from tasks.execute.parts import Parts
 from tasks.execute.work import Report
 from tasks.foreign import visible
+from tasks.shortening import cut_at_an_end
 
 __all__ = ["checked", "conclude", "convene", "material", "opinions_of"]
 
