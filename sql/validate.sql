@@ -11,7 +11,7 @@ select distinct recipe from item
 -- name: results
 -- One page of what machines accepted. What a person accepted is a person's word.
 select r.id, i.id, i.board_id, b.source, s.line, s.title, s.body, r.text, r.data, r.citations, r.simulated, r.accepted_at,
-       coalesce(a.model, ''), a.answer, a.prompt_tokens, a.completion_tokens, coalesce(a.seconds, 0), null::bigint
+       coalesce(a.model, ''), a.answer, a.prompt_tokens, a.completion_tokens, coalesce(a.seconds, 0), null::bigint, false
   from result r
   join item i on i.id = r.item_id
   join item_source s on s.item_id = i.id
@@ -26,7 +26,9 @@ select r.id, i.id, i.board_id, b.source, s.line, s.title, s.body, r.text, r.data
 -- The last answers of items that wait for a person because of the checks: they may pass today.
 select v.id, i.id, i.board_id, b.source, s.line, s.title, s.body, coalesce(v.proposal, ''), v.details -> 'data',
        v.details -> 'citations', a.simulated, a.finished_at, a.model, a.answer, a.prompt_tokens, a.completion_tokens,
-       a.seconds, v.id
+       a.seconds, v.id,
+       exists (select from jsonb_to_recordset(case when jsonb_typeof(a.checks) = 'array' then a.checks else '[]' end)
+                        as c(layer text, error_type text) where c.layer = 'judge' and c.error_type is not null)
   from review v
   join item i on i.id = v.item_id
   join item_source s on s.item_id = i.id

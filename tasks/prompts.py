@@ -149,6 +149,14 @@ def render(
     )
 
 
+def as_shown(title: str, body: str, passages: Sequence[Passage]) -> tuple[str, tuple[Passage, ...]]:
+    """A question and its passages as a prompt shows them: what an answer is checked against, now or later."""
+    seen = Redaction()
+    head = seen(visible(title))
+    given = tuple(_shown(passage, seen) for passage in passages)
+    return f"{head}\n{seen(visible(body))}".strip(), given
+
+
 @dataclass(frozen=True, slots=True)
 class _Shown:
     """What a template is filled with, as far as it may be shortened."""

@@ -25,6 +25,7 @@ from models.words import counted
 from sql.deadlocks import again_after_deadlock
 from sql.statements import statement
 from tasks.foreign import cut
+from tasks.prompts import as_shown
 from tasks.validate.batch import validate_batch
 
 PAGE = 1_000
@@ -62,8 +63,10 @@ class Stored:
     title: str
     cites: tuple[str, ...]
     at: datetime
-    row: AnswerRow  # without its passages
+    body: str
+    answer: ModelAnswer
     review: int | None = None
+    judged: bool = False  # a judge did not let it pass, or could not be asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +101,7 @@ class Recheck:
     """What checking again found. Nothing was changed."""
 
     checked: int = 0
+    judged: int = 0  # of them, those whose recipe has a judge: it was not asked again
     failing: list[Change] = field(default_factory=list)
     unchecked: list[Change] = field(default_factory=list)
     passing: list[Change] = field(default_factory=list)  # `id`: the open review whose answer would pass
@@ -107,11 +111,14 @@ class Recheck:
         said = f"{counted(self.checked, 'stored result')} checked again: {len(self.failing)} would not pass today"
         if self.unchecked:
             said += f", {len(self.unchecked)} could not be checked"
+        if self.judged:
+            said += f". {self.judged} of a recipe with a judge, which was not asked again"
         return said + "."
 
     def as_json(self) -> dict[str, Any]:
         return {
             "checked": self.checked,
+            "judge_not_asked": self.judged,
             "would_fail": len(self.failing),
             "could_not_be_checked": len(self.unchecked),
             "failing": [each.as_json() for each in self.failing],
@@ -157,7 +164,9 @@ async def recheck(
             found.passing += [
                 _change(each, name, now.hash)
                 for each in page
-                if (verdict := verdicts.get(each.item_id)) is not None and verdict.passed
+                if (verdict := verdicts.get(each.item_id)) is not None
+                and verdict.passed
+                and not (each.judged and now.header.judge)  # what its judge would say today, nobody knows
             ]
     return found
 
@@ -180,6 +189,7 @@ async def _recheck_page(
             found.unchecked.append(_change(each, recipe.name, recipe.hash, why=why))
         else:
             found.checked += 1
+            found.judged += recipe.header.judge is not None
             if not verdict.passed:
                 found.failing.append(
                     _change(
@@ -248,7 +258,7 @@ async def _pages(
 
 def _stored(row: Sequence[Any]) -> Stored:
     (number, item_id, board_id, source, line, title, body, text, data, citations) = row[:10]
-    simulated, at, model, raw, prompt_tokens, completion_tokens, seconds, review = row[10:]
+    simulated, at, model, raw, prompt_tokens, completion_tokens, seconds, review, judged = row[10:]
     said = raw if raw is not None else orjson.dumps(data).decode() if data is not None else text
     answer = ModelAnswer(
         text=said,
@@ -262,8 +272,9 @@ def _stored(row: Sequence[Any]) -> Stored:
     cites = dict.fromkeys(_cites(citations))
     if review is not None and isinstance(data, dict):
         cites |= dict.fromkeys(_cites(data.get("citations")))  # it failed before they were looked at
-    asked = AnswerRow(item_id, f"{title}\n{body}".strip(), answer)
-    return Stored(number, item_id, board_id, source, line, title, tuple(cites), at, asked, review)
+    return Stored(
+        number, item_id, board_id, source, line, title, tuple(cites), at, body, answer, review, judged
+    )
 
 
 def _cites(citations: Any) -> Iterable[str]:
@@ -277,7 +288,7 @@ async def _verdicts(
 ) -> tuple[Mapping[int, Verdict], dict[int, list[str]]]:
     """By item what the checks say today, and by answer the cites whose passage is not there any more.
 
-    All checks but the recipe's judge: that is a model.
+    All checks but the recipe's judge: that is a model. Of an accepted answer its votes of then count.
     """
     recipe = replace(recipe, header=recipe.header.model_copy(update={"judge": None}))
     pairs = [(each.id, cite, each.at) for each in page for cite in each.cites]
@@ -296,7 +307,8 @@ async def _verdicts(
         known = [passages[each.id, cite] for cite in each.cites if (each.id, cite) in passages]
         if absent := [cite for cite in each.cites if (each.id, cite) not in passages]:
             missing[each.id] = absent
-        rows.append(AnswerRow(each.item_id, each.row.question, each.row.answer, tuple(known)))
+        question, shown = as_shown(each.title, each.body, known)
+        rows.append(AnswerRow(each.item_id, question, each.answer, shown))
     verdicts = (await validate_batch(recipe, rows)).verdicts
     return {item: _alone(verdict) for item, verdict in verdicts.items()}, missing
 

@@ -142,10 +142,24 @@ class Kept:
         )
         return item
 
-    def waiting(self, title: str, answer: str, error_type: str = "rule") -> tuple[int, int]:
+    def waiting(
+        self,
+        title: str,
+        answer: str,
+        error_type: str = "rule",
+        checks: list[dict[str, Any]] | None = None,
+    ) -> tuple[int, int]:
         """An item whose answer did not pass, and its open review."""
         item = self.item(title, Status.WAITING)
-        self.attempt(item, self.batch(), answer, "deferred", error_type=error_type, error="it did not pass")
+        self.attempt(
+            item,
+            self.batch(),
+            answer,
+            "deferred",
+            error_type=error_type,
+            error="it did not pass",
+            checks=checks,
+        )
         review = self.one(
             "insert into review (subject, kind, item_id, title, reason, error_type, proposal)"
             " values (%s, 'item', %s, %s, 'it did not pass', %s, %s) returning id",

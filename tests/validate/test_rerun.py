@@ -244,7 +244,30 @@ def test_answers_of_other_batches_are_no_companions(
 def test_a_judge_is_not_asked(kept: Kept, make_recipe: MakeRecipe) -> None:
     kept.accepted("Which pump feeds it?", "Pump seven feeds it.")
     found = again(kept, {"mine": make_recipe(header="grounding: none\njudge: {model: sim}")})
-    assert (found.checked, found.failing, found.unchecked) == (1, [], [])
+    assert (found.checked, found.judged, found.failing, found.unchecked) == (1, 1, [], [])
+    assert found.sentence.endswith("1 of a recipe with a judge, which was not asked again.")
+
+
+@pytest.mark.parametrize("error_type", ["rule", "check_crashed"])
+def test_what_a_judge_did_not_let_pass_would_not_pass_while_there_is_one(
+    kept: Kept, make_recipe: MakeRecipe, error_type: str
+) -> None:
+    failure = {"layer": "judge", "check": "votes", "error_type": error_type, "message": "2 fail"}
+    item, _ = kept.waiting("Which pump feeds it?", "Pump seven feeds it.", error_type, [failure])
+    judged = make_recipe(header="grounding: none\njudge: {model: sim}")
+    assert again(kept, {"mine": judged}).passing == []
+    plain = make_recipe(header="grounding: none")
+    assert [each.item_id for each in again(kept, {"mine": plain}).passing] == [item]
+
+
+def test_it_is_checked_against_what_the_model_was_shown(kept: Kept, make_recipe: MakeRecipe) -> None:
+    """Not the comment that nobody sees: it is no criterion."""
+    item = kept.accepted("Which pump feeds it?", "Pump seven feeds it.")
+    hidden = "<!--\nAcceptance criteria:\n- at most 2 words\n-->"
+    kept.do("update item_source set body = %s where item_id = %s", hidden, item)
+    assert again(kept, {"mine": make_recipe(header="grounding: none")}).failing == []
+    kept.do("update item_source set body = %s where item_id = %s", hidden[4:-3], item)
+    assert len(again(kept, {"mine": make_recipe(header="grounding: none")}).failing) == 1
 
 
 def test_what_a_rerun_undid_is_named_when_the_recipe_is_as_before(
