@@ -115,6 +115,8 @@ def check_rules(
     try:
         frame = table(checks, reads, failures)
         outcomes = engine.run(recipe.hash, checks, frame)
+        if [outcome.check for outcome in outcomes] != checks:
+            raise RuntimeError(f"{len(checks)} checks have {len(outcomes)} outcomes")
     except Exception as error:  # noqa: BLE001 - whatever the libraries raise, no row was checked
         message = f"The checks could not run: {cut(str(error), 200)}."
         for row_failures in failures:

@@ -15,11 +15,11 @@ import orjson
 import pytest
 
 from models.enums import ErrorType
-from models.recipe import Recipe
+from models.recipe import Check, Recipe
 from models.verdict import AnswerRow, BatchVerdict, Verdict
 from tasks.recipes import Recipes
-from tasks.validate import COLUMNS, validate_batch, warm_up
-from tasks.validate.engine import ENGINE
+from tasks.validate import COLUMNS, rules, validate_batch, warm_up
+from tasks.validate.engine import ENGINE, _Loaded
 
 
 async def verdict_of(recipe: Recipe, row: AnswerRow) -> Verdict:
@@ -260,6 +260,74 @@ def test_a_check_that_never_ends_keeps_no_process() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True
     )
     assert (ended.stdout, ended.stderr) == ("over\n", "")
+
+
+def fails(*_: object, **__: object) -> Any:
+    raise RuntimeError("the library fell over")
+
+
+@pytest.mark.parametrize(
+    ("where", "how", "said"),
+    [
+        ((_Loaded, "__init__"), fails, "the library fell over"),  # its import
+        ((_Loaded, "_validate"), fails, "the library fell over"),
+        ((_Loaded, "run"), lambda *_: [], "checks have 0 outcomes"),  # it says nothing of what it was asked
+        ((rules, "table"), fails, "the library fell over"),
+    ],
+)
+async def test_great_expectations_that_falls_over_lets_nothing_pass(
+    recipes: Recipes,
+    make_row: MakeRow,
+    monkeypatch: pytest.MonkeyPatch,
+    where: tuple[Any, str],
+    how: Any,
+    said: str,
+) -> None:
+    ENGINE.close()  # a thread without the library, as at first
+    rows = [make_row(1), make_row(2, text="")]
+    with monkeypatch.context() as patch:
+        patch.setattr(*where, how)
+        batch = await validate_batch(recipes["task"], rows)
+    assert all(ErrorType.CHECK_CRASHED in types(verdict) for verdict in batch.verdicts.values())
+    assert said in batch.verdicts[1].failures[0].message
+    assert batch.validation["success"] is False
+    ENGINE.close()
+    assert (await verdict_of(recipes["task"], make_row())).passed
+
+
+def explosive() -> str:
+    """Defines an expectation whose metric raises, as one of somebody's own may; in the engine's thread."""
+    from great_expectations.execution_engine import PandasExecutionEngine
+    from great_expectations.expectations.expectation import ColumnMapExpectation
+    from great_expectations.expectations.metrics import ColumnMapMetricProvider, column_condition_partial
+
+    class Explodes(ColumnMapMetricProvider):
+        condition_metric_name = "column_values.explodes"
+
+        @column_condition_partial(engine=PandasExecutionEngine)
+        def _pandas(cls, column: Any, **_: Any) -> Any:
+            raise ZeroDivisionError("of its own making")
+
+    class ExpectColumnValuesToExplode(ColumnMapExpectation):
+        map_metric = "column_values.explodes"
+
+    return ExpectColumnValuesToExplode.expectation_type
+
+
+async def test_an_expectation_of_somebody_s_own_that_raises_fails_all_rows(
+    recipes: Recipes, make_row: MakeRow
+) -> None:
+    name = await asyncio.wrap_future(ENGINE.submit(explosive))
+    task = recipes["task"]
+    own = Check.model_validate({"expect": name, "with": {"column": "text"}, "says": "never said"})
+    header = task.header.model_copy(update={"checks": [*task.header.checks, own]})
+    batch = await validate_batch(
+        replace(task, hash="explosive", header=header), [make_row(1), make_row(2, confidence=0.1)]
+    )
+    assert types(batch.verdicts[1]) == [ErrorType.CHECK_CRASHED]
+    assert "of its own making" in batch.verdicts[1].failures[0].message
+    assert set(types(batch.verdicts[2])) == {ErrorType.CHECK_CRASHED, ErrorType.RULE}
+    assert (await verdict_of(task, make_row())).passed
 
 
 async def test_concurrent_batches_get_their_own_rows(recipes: Recipes, make_row: MakeRow) -> None:
