@@ -62,7 +62,7 @@ select extract(epoch from i.run_after - now())::float8, a.error
 select count(*) filter (where not a.cached), count(*) filter (where a.outcome = 'accepted'),
        coalesce(sum(a.prompt_tokens) filter (where not a.cached), 0)::bigint,
        coalesce(sum(a.completion_tokens) filter (where not a.cached), 0)::bigint,
-       coalesce(sum(a.seconds) filter (where not a.cached), 0)::float8
+       coalesce(sum(a.seconds) filter (where not a.cached), 0)::float8, count(*) filter (where a.cached)
   from attempt a join item i on i.id = a.item_id
  where i.board_id = any(%(boards)b::bigint[]) and a.finished_at >= %(since)s
 

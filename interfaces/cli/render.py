@@ -159,9 +159,13 @@ def run_summary(report: Report, held: Sequence[str] = ()) -> Group:
             if report.backend == "extractive"
             else counted(report.calls, "call")
         )
+        if report.uncalled:
+            asked += f", {counted(report.uncalled, 'answer')} without one"
         lines.append(Text(f"Answered by {report.backend} ({told}{simulated}): {asked}."))
     queued = report.total("queued")
-    if report.state in ("settled", "waiting") and not (report.calls or report.elsewhere or queued):
+    if report.state in ("settled", "waiting") and not (
+        report.calls or report.uncalled or report.elsewhere or queued
+    ):
         lines.append(Text("Nothing was left to do.", "green"))
     twins = sum(finding["code"] == "duplicate_work" for board in report.boards for finding in board.findings)
     if twins:

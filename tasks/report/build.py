@@ -74,7 +74,7 @@ def build(
             statement("report.boards"), scope
         ).fetchall()
     ]
-    calls, _, prompt_tokens, completion_tokens, _ = _usage(connection, scope, run)
+    calls, _, prompt_tokens, completion_tokens, _, uncalled = _usage(connection, scope, run)
     return Report(
         run_id=str(run_id) if run_id else None,
         state=run.get("state", "running"),
@@ -90,6 +90,7 @@ def build(
         written=(run.get("params") or {}).get("written", []),
         simulated=any(item.simulated for board in reports for item in board.items),
         calls=calls,
+        uncalled=uncalled,
         prompt_tokens=prompt_tokens,
         completion_tokens=completion_tokens,
         boards=reports,

@@ -99,6 +99,10 @@ def _how(report: Report) -> list[str]:
             f"{counted(report.calls, 'call')}, "
             f"{report.prompt_tokens} prompt and {report.completion_tokens} answer tokens."
         )
+        if report.uncalled:
+            how += (
+                f" {counted(report.uncalled, 'answer')} needed no call: the very same had been asked before."
+            )
     said = [report.spilled, ""] if report.spilled else []
     return [*said, how, ""]
 

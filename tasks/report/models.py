@@ -128,6 +128,7 @@ class Report(BaseModel):
     gone: list[str] = Field(default_factory=list)  # sentences: boards whose file was renamed or is gone
     written: list[str] = Field(default_factory=list)  # sentences: whose marks were brought in step
     calls: int
+    uncalled: int = 0  # tries that needed no call: the very same was asked before, or at that moment
     prompt_tokens: int
     completion_tokens: int
     graph: str | None = None  # the file beside the report that has the boards drawn
