@@ -48,7 +48,8 @@ def seeded(database: Database) -> Settings:
             "insert into endpoint (resource, backend, url, slots, allowed, held_until, reason)"
             f" values ('{GPU}', 'ollama', 'http://127.0.0.1:11434', 8, 4, now() + interval '100 s', 'cut')",
             "insert into model_state (resource, model, load_seconds, item_seconds, loads, failures, open_until)"
-            f" values ('{GPU}', 'small', 2.5, 0.5, 3, 4, now() + interval '1 h'), ('{GPU}', 'large', null, null, 0, 0, null)",
+            f" values ('{GPU}', 'small', 2.5, 0.5, 3, 4, now() + interval '1 h'),"
+            f" ('{GPU}', 'large', null, null, 0, 0, null)",
             "insert into residency (resource, model, device, memory, state, token)"
             f" values ('{GPU}', 'small', 'gpu', 2, 'loaded', 7)",
             "insert into seat (device, number, token) values ('gpu', 0, 7), ('gpu', 1, null)",
