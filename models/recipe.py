@@ -283,11 +283,7 @@ class Rendered:
     question: str = ""  # the item's own title and body, without secrets and what nobody sees
     notes: tuple[Note, ...] = ()
     too_long: str = ""  # why it must not be sent, in words: it does not fit whatever may be shortened
-
-    @property
-    def can_shrink(self) -> bool:
-        """Has it anything that a shorter one could do without?"""
-        return bool(self.passages)
+    can_shrink: bool = False  # it has something that a shorter one can do without
 
     @property
     def files(self) -> dict[str, str]:

@@ -48,6 +48,11 @@ class Try:
     seconds: float
     simulated: bool
     finished_at: datetime
+    endpoint: str  # with its backend
+    recipe: str
+    tried: str | None = None  # what was otherwise than at a first try
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
     reused: str | None = None  # where its answer is from, where no call was made for it
     notes: list[str] = field(default_factory=list)  # what was done to the prompt before it was asked
 

@@ -338,11 +338,11 @@ with mine as materialized (
     from moved m join item_source s on s.item_id = m.item_id
     cross join lateral (
       select jsonb_agg(to_jsonb(t) order by t.number) as attempts from (
-        select a.number, b.endpoint, a.model, a.tried, a.outcome, a.error_type, a.error, a.seconds, a.prompt_tokens,
+        select a.number, b.endpoint, a.model, b.recipe, a.tried, a.outcome, a.error_type, a.error, a.seconds, a.prompt_tokens,
                a.completion_tokens, a.finished_at
           from attempt a join batch b on b.id = a.batch_id where a.item_id = m.item_id
         union all
-        select m.tries, b.endpoint, m.model, m.tried, m.outcome, m.error_type, m.error, m.seconds, m.prompt_tokens,
+        select m.tries, b.endpoint, m.model, b.recipe, m.tried, m.outcome, m.error_type, m.error, m.seconds, m.prompt_tokens,
                m.completion_tokens, now()
           from batch b where b.id = %(batch)s) t
     ) h

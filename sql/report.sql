@@ -13,7 +13,7 @@ select board_id, code, severity, line, message from finding
 select i.id, i.board_id, i.parent_id, i.status, i.recipe, i.attempts, s.ext_id, s.kind, s.title, s.line, s.depth, s.declared,
        r.text, r.citations, r.accepted_by, coalesce(r.simulated, false) as simulated, a.model,
        v.id as review_id, v.reason, v.error_type, s.origin, s.complexity,
-       d.item_id is not null as refused, o.status as original
+       d.item_id is not null as refused, o.status as original, v.details -> 'attempts'
   from item i
   join item_source s on s.item_id = i.id
   left join result r on r.item_id = i.id and r.superseded_at is null

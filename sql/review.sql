@@ -25,12 +25,13 @@ select r.id, r.kind, r.title, r.reason, r.error_type, r.proposal, r.patch_path, 
 
 -- name: history
 -- Each try, with where its answer is from and what was done to its prompt.
-select number, model, outcome, error_type, error, answer, seconds, simulated, finished_at,
-       case when cached then (select c ->> 'message' from jsonb_array_elements(checks) c
-                               where c ->> 'check' in ('cached', 'shared') limit 1) end,
+select a.number, a.model, a.outcome, a.error_type, a.error, a.answer, a.seconds, a.simulated, a.finished_at,
+       b.backend || ' ' || b.endpoint, b.recipe, a.tried, a.prompt_tokens, a.completion_tokens,
+       case when a.cached then (select c ->> 'message' from jsonb_array_elements(a.checks) c
+                                 where c ->> 'check' in ('cached', 'shared') limit 1) end,
        array(select c ->> 'message' from jsonb_array_elements(
-               case when jsonb_typeof(checks) = 'array' then checks else '[]' end) c where c ->> 'layer' = 'prompt')
-  from attempt where item_id = %(item)s order by number
+               case when jsonb_typeof(a.checks) = 'array' then a.checks else '[]' end) c where c ->> 'layer' = 'prompt')
+  from attempt a join batch b on b.id = a.batch_id where a.item_id = %(item)s order by a.number
 
 -- name: hold_item
 -- The item before its review, as an ingest locks them: two that wait for each other would both fail.

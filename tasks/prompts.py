@@ -95,7 +95,7 @@ def render(
     `per_token`: the weight of a token (tasks/tokens.py). Secrets are taken out; what was taken out and cut is in
     `notes`. The passages that are left come back as the model sees them. `fence` is for tests; by default it
     comes from `secret` and what the item shares with others. `parts`: how many an item that is to be split might have.
-    `share`: where it is less than 1, passages are left out until the prompt has no more than that share of its length.
+    `share`: where it is less than 1, `cut` is applied until the prompt has no more than that share of its length.
     Raises RecipeError where the template fails.
     """
     seen = Redaction()
@@ -121,7 +121,7 @@ def render(
     too_long = ""
     if share < 1:
         room = int(share * (weight(system) + weight(prompt))) - weight(system)
-        shown, prompt, cuts = _fitted([Part.PASSAGES], shown, prompt, filled, room)
+        shown, prompt, cuts = _fitted(recipe.header.cut, shown, prompt, filled, room)
         notes += [Note("cut", each) for each in cuts]
     if context_tokens is not None:
         room = int(per_token * (context_tokens - recipe.header.max_tokens)) - weight(system)
@@ -146,6 +146,7 @@ def render(
         question=question,
         notes=tuple(notes),
         too_long=too_long,
+        can_shrink=not too_long and any(map(shown.has, recipe.header.cut)),
     )
 
 
@@ -163,6 +164,10 @@ class _Shown:
 
     view: ItemView
     passages: list[Passage]
+
+    def has(self, part: Part) -> bool:
+        """Has it anything of this part?"""
+        return bool(self.passages if part is Part.PASSAGES else getattr(self.view, _BODIES[part]))
 
 
 def _fitted(

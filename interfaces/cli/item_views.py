@@ -12,7 +12,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from interfaces.cli.render import SEVERITIES, clean, printable, short_names, shorten
+from interfaces.cli.render import SEVERITIES, clean, printable, short_names, shorten, tries
 from models.council import DecisionRecord
 from models.enums import Status
 from models.items import ItemCase, ItemFilter, ItemRow, ReviewLine, State, Wanted
@@ -181,7 +181,7 @@ def item_view(case: ItemCase) -> Group:
         ],
     )
     if case.tries:
-        parts += [Text("\nAttempts", "bold"), _tries(case)]
+        parts += [Text("\nAttempts", "bold"), tries(case.tries)]
     if case.result:
         simulated = ", SIMULATED" if case.result.simulated else ""
         by = f"accepted by {case.result.accepted_by}, {_when(case.result.accepted_at)}{simulated}"
@@ -210,28 +210,6 @@ def _line(item: ItemRow, beside: ItemRow) -> Text:
         f"  {clean(shown(item.source)) if item.source != beside.source else ''}{where}", "bright_black"
     )
     return line
-
-
-def _tries(case: ItemCase) -> Padding:
-    table = Table(show_edge=False, pad_edge=False, box=None, padding=(0, 1, 0, 0), show_header=False)
-    for _ in range(5):
-        table.add_column(overflow="fold")
-    for one in case.tries:
-        model = f"{one.model} (simulated)" if one.simulated else one.model
-        what = f"{one.error_type}: {one.error}" if one.error_type else one.answer
-        said = Text(shorten(what or "", 160))
-        if one.reused:
-            said.append(f"\n{shorten(one.reused, 300)}", "bright_black")
-        table.add_row(
-            str(one.number),
-            Text(clean(model)),
-            one.outcome,
-            "no call" if one.reused else f"{one.seconds:.1f} s",
-            said,
-        )
-        for note in one.notes:
-            table.add_row("", "", "", "", Text(f"prompt: {shorten(note, 160)}", "bright_black"))
-    return Padding(table, (0, 0, 0, 2))
 
 
 def _review(review: ReviewLine) -> Text:

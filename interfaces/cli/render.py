@@ -8,7 +8,8 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from rich import box
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
@@ -19,7 +20,7 @@ from models.items import delta_words
 from models.words import counted
 
 if TYPE_CHECKING:
-    from models.review import OpenReview, ReviewCase
+    from models.review import OpenReview, ReviewCase, Try
     from tasks.remember import Hit
     from tasks.report import BoardReport, Report
 
@@ -264,7 +265,7 @@ def review_table(reviews: Iterable[OpenReview]) -> Table:
 def review_case(case: ReviewCase) -> Group:
     """All that a person needs to decide one review."""
     review = case.review
-    parts: list[Text | Table] = [
+    parts: list[RenderableType] = [
         Text(f"Review {review.id}: {clean(review.title)}", "bold"),
         Text(f"{review.kind} {place(review)}  {review.error_type}", "cyan"),
     ]
@@ -285,20 +286,7 @@ def review_case(case: ReviewCase) -> Group:
             Text(f"  [{clean(str(citation.get('cite')))}] {shorten(str(citation.get('quote', '')))}")
         )
     if case.history:
-        table = Table(title="\nAttempts", title_justify="left", show_edge=False, pad_edge=False)
-        for name in ("#", "Model", "Outcome", "Error", "What happened"):
-            table.add_column(name, overflow="fold")
-        for entry in case.history:
-            model = f"{entry.model} (simulated)" if entry.simulated else entry.model
-            said = shorten(entry.error or entry.answer or "", 200)
-            table.add_row(
-                str(entry.number),
-                Text(clean(model)),
-                entry.outcome,
-                entry.error_type or "",
-                Text("\n".join([said, *(f"prompt: {shorten(note, 200)}" for note in entry.notes)])),
-            )
-        parts.append(table)
+        parts += [Text("\nAttempts", "bold"), tries(case.history)]
     if case.decision:
         parts.append(
             Text(
@@ -311,6 +299,30 @@ def review_case(case: ReviewCase) -> Group:
         ways = "retry|reject" if review.kind == "strike" else "accept|edit|retry|reject"
         parts.append(Text(f"\npenstock review {ways} {review.id}", "bright_black"))
     return Group(*parts)
+
+
+def tries(history: Sequence[Try]) -> Padding:
+    """Every try at an item: whom it asked and how, what that took, how it ended and why."""
+    table = Table(show_edge=False, pad_edge=False, box=None, padding=(0, 1, 0, 0), show_header=False)
+    table.add_column(justify="right")
+    table.add_column(overflow="fold")
+    for one in history:
+        took = "no call" if one.reused else f"{one.seconds:.1f} s"
+        tokens = ""
+        if not one.reused and (one.prompt_tokens is not None or one.completion_tokens is not None):
+            tokens = f"{one.prompt_tokens or 0:,} + {one.completion_tokens or 0:,} tokens"
+        facts = [one.recipe, f"{one.model} (simulated)" if one.simulated else one.model, one.endpoint]
+        facts += [one.tried or "", took, tokens, f"{one.finished_at:%Y-%m-%d %H:%M:%S}"]
+        text = Text(f"{one.outcome} ", "cyan").append(one.error_type or "", "yellow")
+        text.append(f"\n{clean(', '.join(filter(None, facts)))}", "bright_black")
+        if said := (one.error if one.error_type else one.answer):
+            text.append(f"\n{shorten(said, 300)}", "default")
+        if one.reused:
+            text.append(f"\n{shorten(one.reused, 300)}", "bright_black")
+        for note in one.notes:
+            text.append(f"\nprompt: {shorten(note, 200)}", "bright_black")
+        table.add_row(str(one.number), text)
+    return Padding(table, (0, 0, 0, 2))
 
 
 def hits(found: Iterable[Hit]) -> Table:

@@ -169,7 +169,7 @@ def _item(row: Sequence[Any]) -> ItemReport:
     text, citations, accepted_by, simulated, model, review_id, reason, error_type, origin, complexity = row[
         12:22
     ]
-    refused, original = row[22:]
+    refused, original, attempts = row[22:]
     synthesis = recipe == ROLLUP
     member = kind == OPINION and origin == "split"
     return ItemReport(
@@ -197,5 +197,6 @@ def _item(row: Sequence[Any]) -> ItemReport:
         review=review_id,
         reason=reason,
         error_type=error_type,
+        attempts=attempts or [],
         elsewhere=Status(original or Status.PENDING).label if refused else None,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Sequence
+from itertools import groupby
 
 from models.enums import ErrorType
 from models.items import delta_words
@@ -16,6 +17,7 @@ from tasks.report.words import meaning
 LONGEST_TITLE = 120
 LONGEST_ANSWER = 1200
 LONGEST_REASON = 240
+MOST_TRIES = 12  # of one item with one model
 MOST_ITEMS = 15  # of one list; the rest is counted, and in the JSON
 SEVERITY_ORDER = {"error": 0, "warning": 1, "info": 2}
 
@@ -222,9 +224,22 @@ def _waiting(board: BoardReport, waiting: Sequence[ItemReport]) -> list[str]:
         for item in items[:MOST_ITEMS]:
             # Without evidence the reasons differ only in the places that were looked at.
             reason = "" if error_type == ErrorType.NO_EVIDENCE else f". {_short(item.reason or '')}"
-            lines.append(f"- review {item.review}: {_name(item)} (line {item.line}){reason}")
+            lines.append(f"- review {item.review}: {_name(item)} (line {item.line}){reason}{_tries(item)}")
         lines += ["", *_more(len(items), "items; `penstock review list` shows all")]
     return lines
+
+
+def _tries(item: ItemReport) -> str:
+    """How often and with whom it was tried, and what came of each; nothing of one try."""
+    if len(item.attempts) < 2:
+        return ""
+    said = []
+    for model, tries in groupby(item.attempts, key=lambda one: str(one["model"])):
+        ends = [str(one["error_type"] or one["outcome"]) for one in tries]
+        said.append(
+            f"{_plain(model)}: {', '.join(ends[:MOST_TRIES])}{' ...' if len(ends) > MOST_TRIES else ''}"
+        )
+    return f" Tried {len(item.attempts)} times ({'; '.join(said)})."
 
 
 def _blocked(board: BoardReport) -> list[str]:

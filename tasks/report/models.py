@@ -50,6 +50,9 @@ class ItemReport(BaseModel):
     review: int | None = None
     reason: str | None = None
     error_type: str | None = None
+    # Of one that waits for a person, every try: number, endpoint, model, recipe, tried (what was otherwise than at a
+    # first try), outcome, error_type, error, seconds, prompt_tokens, completion_tokens, finished_at.
+    attempts: list[dict[str, Any]] = Field(default_factory=list)
     elsewhere: str | None = None  # the status of the item that does the same work in its place
     waits_for: list[Wait] = Field(default_factory=list)
 
