@@ -95,7 +95,7 @@ def render(
     `per_token`: the weight of a token (tasks/tokens.py). Secrets are taken out; what was taken out and cut is in
     `notes`. The passages that are left come back as the model sees them. `fence` is for tests; by default it
     comes from `secret` and what the item shares with others. `parts`: how many an item that is to be split might have.
-    `share`: where it is less than 1, `cut` is applied until the prompt has no more than that share of its length.
+    `share`: where it is less than 1, `cut` is applied, passages first, until the prompt has that share of its length.
     Raises RecipeError where the template fails.
     """
     seen = Redaction()
@@ -121,7 +121,8 @@ def render(
     too_long = ""
     if share < 1:
         room = int(share * (weight(system) + weight(prompt))) - weight(system)
-        shown, prompt, cuts = _fitted(recipe.header.cut, shown, prompt, filled, room)
+        order = sorted(recipe.header.cut, key=lambda part: part is not Part.PASSAGES)
+        shown, prompt, cuts = _fitted(order, shown, prompt, filled, room)
         notes += [Note("cut", each) for each in cuts]
     if context_tokens is not None:
         room = int(per_token * (context_tokens - recipe.header.max_tokens)) - weight(system)

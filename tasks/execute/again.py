@@ -12,7 +12,7 @@ from typing import Any
 
 from models.recipe import Recipe, Rendered
 from tasks.foreign import cut
-from tasks.tokens import CHARACTERS_PER_TOKEN
+from tasks.tokens import CHARACTERS_PER_TOKEN, weight
 
 LONGER_TIMES = 2
 """How often an answer that was cut off may be twice as long as before: four times the recipe's `max_tokens` at most."""
@@ -71,10 +71,10 @@ def reason_of(checks: Sequence[dict[str, Any]] | None, error: str | None, error_
 def longest_answer(recipe: Recipe, rendered: Rendered, context_tokens: int, growth: int) -> int:
     """Tokens that an answer to this prompt may have: `growth` times the recipe's `max_tokens`.
 
-    As far as the context has room beside the prompt (at CHARACTERS_PER_TOKEN), and never less than the recipe says.
+    As far as the context has room beside the prompt (by a cautious estimate), and never less than the recipe says.
     """
     tokens = recipe.header.max_tokens
-    prompt = (len(rendered.system) + len(rendered.prompt)) // CHARACTERS_PER_TOKEN + 1
+    prompt = (weight(rendered.system) + weight(rendered.prompt)) // CHARACTERS_PER_TOKEN + 1
     return max(tokens, min(tokens * growth, context_tokens - prompt))
 
 

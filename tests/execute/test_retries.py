@@ -27,7 +27,8 @@ CHARGED = [kind for kind in ErrorType if kind.charged]
 
 
 def after(kind: ErrorType, known: Recipe, **given: Any) -> policy.Next:
-    return after_failure(kind, known, SETTINGS, **{"attempts": 0, "spread": random.Random(1)} | given)
+    usual: dict[str, Any] = {"attempts": 0, "spread": random.Random(1)}
+    return after_failure(kind, known, SETTINGS, **usual | given)
 
 
 # --- the decision alone -------------------------------------------------------------------------------------
@@ -135,7 +136,7 @@ def test_the_limit_is_the_least_of_the_recipes_it_was_tried_with() -> None:
 
 
 def test_a_reason_is_of_the_failed_checks_each_once_and_bounded() -> None:
-    checks = [
+    checks: list[dict[str, Any]] = [
         {"check": "repaired", "error_type": None, "message": "it was in a fence"},
         {"check": "schema", "error_type": "schema", "message": "no answer"},
         {"check": "schema", "error_type": "schema", "message": "no answer"},
@@ -247,7 +248,7 @@ async def test_a_prompt_that_is_too_long_is_sent_with_less(world: World) -> None
         share: float = 1.0,
     ) -> Rendered:
         shares.append(share)
-        return Rendered("", f"{item.title} {share}", f"{item.id}", tuple(passages))
+        return Rendered("", f"{item.title} {share}", f"{item.id}", tuple(passages), can_shrink=True)
 
     async def reply(request: ModelRequest) -> str:
         if "0.25" not in request.prompt:

@@ -57,12 +57,13 @@ T = TypeVar("T")
 
 
 class Retries(RuleBasedStateMachine):
-    def __init__(self, database: Database) -> None:
+    database: Database
+
+    def __init__(self) -> None:
         super().__init__()
-        self.database = database
         self.loop = asyncio.new_event_loop()
-        self.sync: psycopg.Connection[Any] = database.connect(autocommit=True)
-        self.connection = self.run(database.aconnect(autocommit=True))
+        self.sync: psycopg.Connection[Any] = self.database.connect(autocommit=True)
+        self.connection = self.run(self.database.aconnect(autocommit=True))
         self.begun: dict[int, int] = {}  # tries of an item before its present story
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
@@ -282,7 +283,7 @@ class Retries(RuleBasedStateMachine):
 
 def test_everything_ends_and_the_servers_faults_cost_nothing(database: Database) -> None:
     run_state_machine_as_test(
-        lambda: Retries(database),
+        type("Here", (Retries,), {"database": database}),
         settings=settings(
             max_examples=10,
             stateful_step_count=20,
