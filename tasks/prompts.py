@@ -99,9 +99,9 @@ def render(
     Raises RecipeError where the template fails.
     """
     seen = Redaction()
-    texts = {name: seen(visible(getattr(item, name) or "")) for name in _FIELDS[:3]}
+    texts = _texts(item, _FIELDS[:3], seen)
     given = [_shown(passage, seen) for passage in passages]
-    texts |= {name: seen(visible(getattr(item, name) or "")) for name in _FIELDS[3:]}
+    texts |= _texts(item, _FIELDS[3:], seen)
     view = ItemView(**texts, parts="" if parts is None else str(parts))
     why = seen(visible(reason or ""))
     system, template, schema = _prepared(recipe)
@@ -228,6 +228,11 @@ def _shorter(
 MARK = 32  # characters, about, of the mark that says how much was cut
 
 
+def _texts(item: PromptItem, names: Sequence[str], redacted: Redaction) -> dict[str, str]:
+    """As a model sees them. Most items leave most of them empty."""
+    return {name: redacted(visible(text)) if (text := getattr(item, name)) else "" for name in names}
+
+
 def _fence(secret: bytes, recipe: Recipe, view: ItemView, passages: Sequence[Passage], reason: str) -> str:
     """The key of a request: the same for all items of one recipe and parent, and known to nobody who wrote to them.
 
@@ -238,8 +243,8 @@ def _fence(secret: bytes, recipe: Recipe, view: ItemView, passages: Sequence[Pas
     """
     shared = [recipe.hash, view.board_title, view.parent_title, view.parent_body]
     key = hmac.digest(secret, orjson.dumps(shared), "sha256").hex()[:FENCE_CHARACTERS]
-    texts = [*(getattr(view, name) for name in _FIELDS), *(f"{p.cite}\n{p.text}" for p in passages)]
-    if reason or any(key in text.lower() for text in texts):
+    texts = [*[getattr(view, name) for name in _FIELDS], *[f"{p.cite}\n{p.text}" for p in passages]]
+    if reason or key in "\n".join(texts).lower():
         return secrets.token_hex(FENCE_CHARACTERS // 2)
     return key
 
@@ -269,7 +274,7 @@ def _prompt_hash(recipe: Recipe, view: ItemView, passages: Sequence[Passage], re
     """Of the recipe's hash and the variables; the fence stays out, or no two prompts would be the same."""
     variables = [
         recipe.hash,
-        [*(getattr(view, name) for name in _FIELDS), view.parts],
+        [*[getattr(view, name) for name in _FIELDS], view.parts],
         [[passage.cite, passage.text] for passage in passages],
         reason,
     ]

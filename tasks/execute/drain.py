@@ -44,7 +44,7 @@ from tasks.execute.router import Router
 from tasks.execute.sizing import Sizes
 from tasks.execute.stopping import last_thing, stop, to_the_end
 from tasks.execute.store import OnSplit, Scope, Store, Wish
-from tasks.execute.work import Batch, ClaimedItem, Report, Tally
+from tasks.execute.work import BREATHE, Batch, ClaimedItem, Report, Tally
 from tasks.tokens import CHARACTERS_PER_TOKEN
 
 log = logging.getLogger(__name__)
@@ -534,10 +534,11 @@ class Drain:
         past: Mapping[int, Past],
     ) -> list[Rendered]:
         rendered = []
-        for item, found in zip(batch.items, passages, strict=True):
+        for place, (item, found) in enumerate(zip(batch.items, passages, strict=True)):
             before = past.get(item.id)
             rendered.append(prompt_of(self.stages.render, recipe, item, found, before, self.endpoint))
-            await asyncio.sleep(0)  # a thousand prompts must not keep the heartbeat waiting
+            if place % BREATHE == 0:
+                await asyncio.sleep(0)
         return rendered
 
     def _requests(self, batch: Batch, rendered: Sequence[Rendered]) -> list[ModelRequest]:

@@ -26,7 +26,7 @@ from models.enums import BackendName
 from models.recipe import CachePolicy, Recipe, Rendered
 from sql.statements import statement
 from tasks.execute.residents import Query
-from tasks.execute.work import Batch, ClaimedItem
+from tasks.execute.work import BREATHE, Batch, ClaimedItem
 
 Reply = ModelAnswer | ModelCallError | None
 """None: not sent, because the drain is stopping or its model is left alone."""
@@ -222,7 +222,8 @@ class Reuse:
         for place, item in enumerate(batch.items):
             if _is_first(item):
                 plan.keys[place] = self.key(plan.who, requests[place], recipe, rendered[place])
-                await asyncio.sleep(0)
+                if place % BREATHE == 0:
+                    await asyncio.sleep(0)
         return plan
 
     def leave(self, plan: Plan) -> None:

@@ -351,10 +351,10 @@ def _plain(text: str | None) -> str | None:
     return None if text is None else text.replace("\0", "")
 
 
-def _columns(reports: Sequence[Report], asked: str) -> dict[str, list[Any]]:
+def _columns(reports: Sequence[Report], asked: str) -> dict[str, list[Any] | None]:
     """`asked`: the model of the batch."""
     answers = [report.answer for report in reports]
-    return {
+    columns: dict[str, list[Any] | None] = {
         "items": [report.item.id for report in reports],
         "outcomes": [report.next.outcome for report in reports],
         "charged": [report.next.charged for report in reports],
@@ -371,7 +371,7 @@ def _columns(reports: Sequence[Report], asked: str) -> dict[str, list[Any]]:
         "checks": [_json(report.checks) if report.checks else None for report in reports],
         "texts": [_plain(report.text) for report in reports],
         "data": [_json(report.data) for report in reports],
-        "citations": [_json(list(report.citations)) for report in reports],
+        "citations": [_json(list(report.citations)) if report.citations else None for report in reports],
         "simulated": [bool(answer and answer.simulated) for answer in answers],
         "claims": [report.item.tries for report in reports],
         "cached_tokens": [answer.cached_tokens if answer else None for answer in answers],
@@ -382,3 +382,8 @@ def _columns(reports: Sequence[Report], asked: str) -> dict[str, list[Any]]:
         "elsewhere": [report.next.elsewhere for report in reports],
         "tried": [report.tried or None for report in reports],
     }
+    for name, values in columns.items():
+        # What no row has need not be sent: unnest fills up with nulls what is shorter than the items.
+        if name != "items" and values and all(value is None for value in values):
+            columns[name] = None
+    return columns

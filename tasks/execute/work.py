@@ -9,6 +9,9 @@ from models.calls import ModelAnswer
 from models.enums import ErrorType
 from tasks.execute.policy import Next
 
+BREATHE = 16
+"""Items of a batch that are gone through before others have a turn: a thousand must not keep the heartbeat waiting."""
+
 
 @dataclass(frozen=True, slots=True)
 class ClaimedItem:
