@@ -141,14 +141,15 @@ select count(*) from item where ready and board_id = any(%(boards)b::bigint[])
 
 -- name: askable
 -- What a rerun could ask again: failed items, those that wait for a person, and those that have an answer. A synthesis
--- that is done follows its parts by itself.
+-- that is done follows its parts by itself, that of a council its members.
 select i.id, i.status, v.kind, v.error_type, r.accepted_by
   from item i
   join item_source s on s.item_id = i.id
   left join review v on v.item_id = i.id and v.decided_at is null
   left join result r on r.item_id = i.id and r.superseded_at is null
  where i.board_id = any(%(boards)b::bigint[]) and i.status in (3, 4, 5) and i.recipe is not null
-   and s.removed_at is null and (i.recipe <> 'rollup' or i.status <> 4) and (i.status <> 4 or r.id is not null)
+   and s.removed_at is null and (i.status <> 4 or i.recipe <> 'rollup' and not exists (select from council k where k.item_id = i.id))
+   and (i.status <> 4 or r.id is not null)
  order by i.id
 
 -- name: hold_items
@@ -198,8 +199,22 @@ with stands as (
 )
 select id from stands
 
+-- name: advance_councils
+-- Where councils or their members are asked again: a question waits for its members, and so does who was asked about it.
+select coalesce(sum(penstock_advance_board(b.id)), 0)::int
+  from (select distinct i.board_id as id from item i
+         where i.id = any(%(items)b::bigint[])
+           and exists (select from council k where k.item_id in (i.id, i.parent_id)) order by 1) b
+
+-- name: ask_missing_again
+-- Members that did not answer these questions.
+update item i set status = 0, ready = false, attempts = 0, tried_before = tries, model = named, run_after = now()
+  from council k
+ where k.item_id = i.parent_id and k.item_id = any(%(items)b::bigint[]) and i.status = 5
+
 -- name: follow_parts
 -- Only boards on which something that was put together holds one of these answers.
 select coalesce(sum(penstock_advance_board(b.id)), 0)::int
   from (select distinct p.board_id as id from item i join item p on p.id = i.parent_id
-         where i.id = any(%(items)b::bigint[]) and p.recipe = 'rollup' order by 1) b
+         where i.id = any(%(items)b::bigint[])
+           and (p.recipe = 'rollup' or exists (select from council k where k.item_id = p.id)) order by 1) b

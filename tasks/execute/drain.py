@@ -29,7 +29,7 @@ from tasks.execute.budget import cost
 from tasks.execute.calls import Calls, Learn
 from tasks.execute.doors import Door, Doors
 from tasks.execute.halt import Halt
-from tasks.execute.judging import Judge
+from tasks.execute.judging import Judge, unjudged
 from tasks.execute.lease import Lease
 from tasks.execute.limits import Grant, Reservation
 from tasks.execute.order import URGENT, Choice, Group, Order
@@ -360,13 +360,13 @@ class Drain:
             explores = wanted is not None and self._router.explores(wanted.group)
             return self._describe(recipe, model) | {"explores": explores}
 
-        batch = await self.store.claim(
-            self.scope, self.pressure.without, choose, describe, self.pressure.limited, self._convene
-        )
-        if (
-            batch is not None and not batch.items
-        ):  # they wait for their councils now, whose members may be claimed
-            return await self._claim(running, size)
+        batch: Batch | None = Batch(0, "", "", ())
+        while batch is not None and not batch.items:
+            self._check()
+            # Without items: they wait for their councils now, whose members may be claimed.
+            batch = await self.store.claim(
+                self.scope, self.pressure.without, choose, describe, self.pressure.limited, self._convene
+            )
         if batch is not None and wanted is not None:
             if self.pressure.wants_trial(batch.model) and not await self.pressure.take_trial(batch.model):
                 await self.store.give_back([item.id for item in batch.items])
@@ -609,6 +609,12 @@ class Drain:
             if prompt is not None and isinstance(reply, ModelAnswer)
         ]
         checked = await self._checked(batch, recipe, rows)
+        if self.halt.wish is not None:
+            # A stop is no crash that a person has to look at: who could not be judged is asked again.
+            left = unjudged(checked)
+            replies = [
+                None if item.id in left else reply for item, reply in zip(batch.items, replies, strict=True)
+            ]
         if recipe.header.splits:
             checked = await self._checked_splits(checked)
         asked = [item.id for item in batch.items] if recipe.header.council else []

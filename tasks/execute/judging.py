@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from models.calls import ModelAnswer, ModelCallError, ModelRequest
+from models.enums import ErrorType
 from models.errors import BackendUnavailable, PenstockError
-from models.verdict import JudgeQuestion
+from models.verdict import BatchVerdict, JudgeQuestion
 from tasks.execute.asking import Asked, Asker
 from tasks.execute.doors import Door, Doors
 from tasks.execute.reuse import Plan, Reply, Who
@@ -104,6 +105,17 @@ class Judge:
                 spent = so_far.spent()
                 await door.pressure.settle(batch, [spent[place] for place in now], grant, tokens + MAX_TOKENS)
         return replies
+
+
+def unjudged(checked: BatchVerdict) -> set[int]:
+    """The items whose judge could not be asked."""
+    return {
+        item
+        for item, verdict in checked.verdicts.items()
+        if any(
+            each.layer == "judge" and each.error_type is ErrorType.CHECK_CRASHED for each in verdict.failures
+        )
+    }
 
 
 async def _while_held(

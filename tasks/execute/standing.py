@@ -60,7 +60,10 @@ async def keep(
     return {item_id: KEPT for (item_id,) in await cursor.fetchall()}
 
 
-async def follow(connection: psycopg.AsyncConnection[Any], replaced: Mapping[int, int]) -> None:
-    """Last of all: syntheses of answers that were replaced are made anew."""
-    if replaced:
-        await connection.execute(statement("runs.follow_parts"), {"items": list(replaced)})
+async def follow(
+    connection: psycopg.AsyncConnection[Any], moved: Mapping[int, str], replaced: Mapping[int, int]
+) -> None:
+    """Last of all: syntheses of answers that were replaced are made anew, once all of their parts have ended."""
+    ended = [*replaced, *(item_id for item_id, outcome in moved.items() if outcome == KEPT)]
+    if ended:
+        await connection.execute(statement("runs.follow_parts"), {"items": ended})

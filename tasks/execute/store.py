@@ -239,7 +239,9 @@ class Store:
                     if await on_split(self._connection, item_id, None):
                         moved[item_id] = "fallback"
             if decided:
-                stands = {item_id: each for item_id, each in decided.items() if item_id in moved}
+                # What was not bettered has the result of another decision.
+                made = [item_id for item_id, outcome in moved.items() if outcome in ("accepted", "deferred")]
+                stands = {item_id: decided[item_id] for item_id in made if item_id in decided}
                 await keep(self._connection, recipe, stands)
             if recipe.synthesises:
                 # Whatever became of them: their parts may have changed while the model wrote.
@@ -250,7 +252,7 @@ class Store:
                 await self._connection.execute(statement("execute.advance"), {"items": ended})
             if keys:
                 await self._keep(reports, moved, keys)
-            await standing.follow(self._connection, replaced)
+            await standing.follow(self._connection, moved, replaced)
             for report in reports:
                 outcome = moved.get(report.item.id, "ignored")
                 setattr(tally, outcome, getattr(tally, outcome) + 1)

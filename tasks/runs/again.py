@@ -104,7 +104,9 @@ async def ask_again(connection: psycopg.AsyncConnection[Any], wanted: Plan, *, b
         )
         moved = [item for item, _ in await cursor.fetchall()]
         await connection.execute(statement("runs.close_reviews"), {"items": moved, "by": by, "note": NOTE})
+        await connection.execute(statement("runs.ask_missing_again"), {"items": moved})
         await connection.execute(statement("runs.advance"), {"items": moved})
+        await connection.execute(statement("runs.advance_councils"), {"items": moved})
     return len(moved)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -16,9 +16,10 @@ from models.calls import ModelAnswer, ModelCallError, ModelRequest
 from models.endpoint import ModelSpec
 from models.enums import BackendName, ErrorType, Status
 from models.recipe import Recipe
+from models.run import Wish
 from models.settings import Endpoint, Settings
 from models.verdict import AnswerRow, BatchVerdict
-from tasks.execute import Seat, Stages, Tally, drain_any
+from tasks.execute import Halt, Seat, Stages, Tally, drain_any
 from tasks.execute.lease import endpoint_lease
 from tasks.validate import validate_batch
 from tasks.validate.judge import Ask, check_judge
@@ -169,8 +170,12 @@ async def test_an_endpoint_that_another_process_holds_is_not_asked(
 class Voting(InProcess):
     """Its judge says what a function of the vote says; in OpenAI's protocol, and lists both models."""
 
-    def __init__(self, vote: Callable[[ModelRequest, int], str]) -> None:
-        super().__init__(answered)
+    def __init__(
+        self,
+        vote: Callable[[ModelRequest, int], str],
+        reply: Callable[[ModelRequest], Awaitable[str]] = answered,
+    ) -> None:
+        super().__init__(reply)
         self._vote = vote
         self.votes = 0
 
@@ -262,6 +267,23 @@ async def test_its_votes_are_paid_from_the_budget_and_end_with_it(world: World) 
         "5 of 5 requests a day"
         in world.rows("select reason from review where error_type = 'check_crashed'")[0][0]
     )
+
+
+async def test_a_pause_before_the_votes_asks_nobody_and_gives_the_items_back(world: World) -> None:
+    world.add(6)
+    halt = Halt()
+
+    async def slow(request: ModelRequest) -> str:
+        if len(backend.asked) == 6:
+            halt.tell(Wish.PAUSE, "Run 1 was paused.")
+        return await answered(request)
+
+    backend = Voting(lambda request, number: "pass", slow)
+    tally = await world.drain(backend, judged(), stages=STAGES_JUDGED, halt=halt, **both(world))
+    assert backend.votes == 0
+    assert (tally.accepted, tally.deferred) == (0, 0)
+    assert world.statuses() == {Status.READY: 6}
+    assert world.rows("select count(*) from review") == [(0,)]
 
 
 async def test_the_checks_of_a_drain_are_those_of_the_recipe(world: World) -> None:

@@ -25,7 +25,7 @@ from models.settings import Endpoint, Settings
 from sql.connection import Database
 from tasks import report as reports
 from tasks.decompose import Wishes, decompose_board
-from tasks.execute import Seat, Tally, drain_any
+from tasks.execute import Halt, Seat, Tally, drain_any
 from tasks.ingest import ingest_board
 from tasks.recipes import Recipes, load_recipes
 from tasks.remember import remember_board
@@ -70,7 +70,7 @@ class Pipeline:
             for board_id in self.boards:
                 decompose_board(connection, board_id, self.recipes, wishes)
 
-    async def drain(self, backend: Backend, endpoint: Endpoint) -> Tally:
+    async def drain(self, backend: Backend, endpoint: Endpoint, halt: Halt | None = None) -> Tally:
         return await drain_any(
             self.database,
             [Seat(backend, endpoint, endpoint.model or "m", stages(endpoint.context_tokens, self.recipes))],
@@ -78,6 +78,7 @@ class Pipeline:
             settings=self.settings,
             trace_id=str(uuid.uuid4()),
             boards=self.boards,
+            halt=halt,
         )
 
     async def extractive(self) -> Tally:
@@ -93,12 +94,12 @@ class Pipeline:
             finally:
                 await backend.close()
 
-    async def model(self, reply: Callable[[ModelRequest], str]) -> Tally:
+    async def model(self, reply: Callable[[ModelRequest], str], halt: Halt | None = None) -> Tally:
         async def answer(request: ModelRequest) -> str:
             return reply(request)
 
         endpoint = Endpoint(backend=BackendName.OPENAI, url="test://here", slots=4)
-        return await self.drain(InProcess(answer), endpoint)
+        return await self.drain(InProcess(answer), endpoint, halt)
 
     async def decide(self, review: int, decision: Decision, text: str | None = None) -> int:
         async with await self.database.aconnect(autocommit=True) as connection:

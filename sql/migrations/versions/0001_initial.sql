@@ -698,10 +698,12 @@ begin
                   when bool_or(status = 4) then 4
                   when bool_or(status = 7) then 7
                   else 6 end as status,
-             bool_and(status in (4, 5, 6, 7)) as ended, count(*) filter (where status = 4) as heard
+             bool_and(status in (4, 5, 6, 7)) as ended, count(*) filter (where status = 4) as heard,
+             bool_and(status in (4, 5, 6, 7)
+                      or again and exists (select from result s where s.item_id = item.id and s.superseded_at is null)) as stands
         from item where board_id = board and parent_id is not null group by parent_id
     ), weighed as materialized (
-      select r.parent_id as id, k.recipe as council, coalesce(r.heard < k.quorum, false) as short,
+      select r.parent_id as id, k.recipe as council, coalesce(r.heard < k.quorum, false) as short, r.stands,
              case when k.item_id is null then r.status when r.ended then 4 else 0 end as status,
              case when k.item_id is not null then case when r.ended then coalesce(penstock_parts(p.id), 0) end
                   when r.status = 4 and p.rollup then penstock_parts(p.id) end as parts
@@ -712,7 +714,8 @@ begin
         from weighed w join item p using (id)
        where case when w.parts is not null then p.recipe is null or p.rolled_of is distinct from w.parts
                   when p.recipe is null then p.status <> w.status
-                  else w.status <> 4 or p.rollup or p.status in (0, 1) end
+                  -- Parts that are asked again have their answers until then, and so has what was made of them.
+                  else (w.status <> 4 and not (w.stands and p.status = 4)) or (w.status = 4 and (p.rollup or p.status in (0, 1))) end
          for no key update of p skip locked
     ), written as (
       update item set status = case when d.parts is null then d.status when d.short then 3 else 1 end,
