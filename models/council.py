@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -133,7 +134,7 @@ class DecisionRecord:
         return values | self.decided.as_json() | {"dissent": dissent}
 
 
-def risks_of(data: dict[str, Any]) -> list[tuple[str, Risk]]:
+def risks_of(data: Mapping[str, Any]) -> list[tuple[str, Risk]]:
     """The risks that an answer names; what has no level that is known counts as high."""
     found = []
     for entry in data.get("risks") or ():

@@ -75,7 +75,7 @@ def combine(
     claimed = min(max(float(data.get("confidence") or 0.0), 0.0), 1.0)
     agreement = len(supporters) / len(heard) if heard else 0.0
     bound = sum(opinion.confidence for opinion in supporters) / len(heard) if heard else 0.0
-    risks = risks_of(dict(data))
+    risks = risks_of(data)
     return Decided(
         decision=storable(str(data["decision"])).strip(),
         reasons=[" ".join(storable(str(reason)).split()) for reason in data.get("reasons") or ()],

@@ -13,7 +13,7 @@ from typing import Any
 import psycopg
 
 from models.calls import Passage
-from models.council import Decided, Opinion
+from models.council import Decided, Opinion, risks_of
 from models.enums import ErrorType
 from models.recipe import Recipe
 from models.verdict import BatchVerdict, Failure
@@ -24,10 +24,10 @@ from tasks.council.text import write
 from tasks.execute import policy
 from tasks.execute.parts import Parts
 from tasks.execute.work import Report
-from tasks.foreign import visible
+from tasks.foreign import storable, visible
 from tasks.shortening import cut_at_an_end
 
-__all__ = ["checked", "conclude", "convene", "material", "opinions_of"]
+__all__ = ["checked", "conclude", "convene", "material", "opinions_of", "speak"]
 
 SHARE = 0.6  # of the context: the rest is the question and the recipe's own words
 LEAST = 400  # characters of an opinion that are always shown
@@ -52,7 +52,7 @@ def _of_one(opinions: Sequence[Opinion], budget: int) -> Parts:
     return Parts(
         # In their order: where something must be left out all the same, it is the last.
         passages=[
-            Passage(opinion.cite, cut_at_an_end(_text(opinion), share), 1.0 - number / 1000)
+            Passage(opinion.cite, cut_at_an_end(visible(opinion.text).strip(), share), 1.0 - number / 1000)
             for number, opinion in enumerate(heard)
         ],
         lines=[
@@ -65,17 +65,27 @@ def _of_one(opinions: Sequence[Opinion], budget: int) -> Parts:
     )
 
 
-def _text(opinion: Opinion) -> str:
-    position = " ".join(str(opinion.data.get("position") or "").split())
-    parts = [f"{opinion.name} says: {position}".rstrip(), opinion.text.strip()]
-    parts += [f"A {level} risk: {text}" for text, level in opinion.risks]
-    if "confidence" in opinion.data:
-        parts.append(f"Its confidence is {opinion.confidence:.2f}.")
+def speak(reports: Sequence[Report]) -> None:
+    """The opinions of members as they are kept: named, and with all that the synthesis is to see and may quote.
+
+    So a quote from an opinion stands in what is stored of it, also when results are checked again later.
+    """
+    for report in reports:
+        if report.error_type is None and report.data is not None and report.text is not None:
+            name = report.item.labels.get("member", "a member")
+            report.text = _opinion(name, report.text, report.data, report.citations)
+
+
+def _opinion(name: str, text: str, data: Mapping[str, Any], citations: Sequence[Mapping[str, str]]) -> str:
+    position = " ".join(str(data.get("position") or "").split())
+    parts = [f"{name} says: {position}".rstrip(), text.strip()]
+    parts += [f"A {level} risk: {risk}" for risk, level in risks_of(data)]
+    if isinstance(sure := data.get("confidence"), int | float):
+        parts.append(f"Its confidence is {sure:.2f}.")
     parts += [
-        f"It quotes {each.get('cite')}: “{' '.join(str(each.get('quote')).split())}”"
-        for each in opinion.citations[:MOST_EVIDENCE]
+        f"It quotes {each['cite']}: “{' '.join(each['quote'].split())}”" for each in citations[:MOST_EVIDENCE]
     ]
-    return visible("\n".join(parts))
+    return storable("\n".join(parts))
 
 
 def checked(verdicts: BatchVerdict, opinions: Mapping[int, Sequence[Opinion]]) -> BatchVerdict:

@@ -635,6 +635,8 @@ class Drain:
             for place, (item, prompt, reply) in enumerate(zip(batch.items, rendered, replies, strict=True))
             if prompt is not None and reply is not None
         ]
+        if recipe.member_of:
+            council.speak(reports)
         decided = council.conclude(recipe, reports, opinions) if asked else {}
         price = self.pressure.price(batch.model)
         for report in reports:

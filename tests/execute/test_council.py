@@ -17,6 +17,7 @@ from tasks.council.records import records
 from tasks.council.text import adr
 from tasks.recipes import Recipes
 from tasks.remember import remember_results
+from tasks.validate.rerun import recheck
 
 from .test_splits import Pipeline, pipeline, recipes  # noqa: F401
 
@@ -409,3 +410,12 @@ async def test_members_are_asked_of_their_own_models_and_named_models_of_the_oth
     assert models["builder"] == models["steward"] == models["synthesis"] == {"small"}
     (record,) = decisions(pipeline)
     assert [seat.model for seat in record.decided.members] == ["small", "large", "small"]
+
+
+async def test_a_decision_that_is_checked_again_still_passes(pipeline: Pipeline) -> None:  # noqa: F811
+    """What the synthesis quotes is what is stored of each member."""
+    pipeline.ingest(BOARD)
+    await pipeline.model(Council())
+    async with await pipeline.database.aconnect(autocommit=True) as connection:
+        found = await recheck(connection, pipeline.recipes)
+    assert (found.checked, found.failing, found.unchecked) == (6, [], [])
