@@ -20,6 +20,7 @@ class AnswerRow:
     passages: tuple[Passage, ...] = ()
     criteria: tuple[str, ...] = ()  # the item's acceptance criteria; those in `question` are found there
     files: Mapping[str, str] = field(default_factory=dict)  # whole files that were given, by path
+    fence: str = ""  # the random key of its prompt; empty: it has none
 
 
 @dataclass(frozen=True, slots=True)

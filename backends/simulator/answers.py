@@ -16,6 +16,11 @@ PER_TOKEN = 4
 
 _MARKER = re.compile(r"^[ \t]*\[\[([^\]\n]+)\]\][ \t]*$", re.MULTILINE)
 _DEEPEST = 8
+_CYRILLIC = re.compile("[\u0400-\u04ff]{4}")
+RUSSIAN = "Это можно сделать завтра, потому что все документы уже были собраны и проверены."
+ENGLISH = (
+    "This can be done tomorrow, because all of the documents have been gathered and were checked before."
+)
 
 
 def tokens(text: str) -> int:
@@ -57,6 +62,10 @@ def spoilt(text: str, fault: str, prompt: str, schema: dict[str, Any] | None) ->
             return prompt[: len(prompt) // 2]
         case "echo_inside":
             return _fitting(schema, prompt, prompt)
+        case "other_language":
+            return _fitting(schema, ENGLISH if _CYRILLIC.search(prompt) else RUSSIAN, prompt)
+        case "no_json":
+            return ENGLISH
         case "fenced":
             return f"Here it is:\n\n```json\n{text}\n```\n"
         case "think":

@@ -23,6 +23,8 @@ ABOUT: Mapping[str, str] = {
     "echo_prefixed": "a polite phrase, then the prompt",
     "echo_partial": "the first half of the prompt",
     "echo_inside": "the prompt inside an answer that fits the schema",
+    "other_language": "an answer that fits the schema in another language than the prompt",
+    "no_json": "a sentence, where JSON was asked for",
     "refusal": "the protocol's way to say no",
     "blocked": "the prompt was blocked (Gemini's promptFeedback; elsewhere a refusal)",
     "no_image": "no image where one was due (Gemini's NO_IMAGE; elsewhere empty)",

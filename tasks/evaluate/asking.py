@@ -287,7 +287,9 @@ class _Bench:
         found: dict[int, Verdict] = {}
         for item, prompt, reply in zip(items, prompts, replies, strict=True):
             if isinstance(reply, ModelAnswer):
-                row = AnswerRow(item.id, prompt.question, reply, prompt.passages, files=prompt.files)
+                row = AnswerRow(
+                    item.id, prompt.question, reply, prompt.passages, files=prompt.files, fence=prompt.fence
+                )
                 found |= (await validate_batch(alone, [row])).verdicts
         return found
 

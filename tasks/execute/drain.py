@@ -604,7 +604,9 @@ class Drain:
         recipe = self.recipes[batch.recipe]
         past = await self.store.past(batch.items)
         rows = [
-            AnswerRow(item.id, prompt.question, reply, prompt.passages, files=prompt.files)
+            AnswerRow(
+                item.id, prompt.question, reply, prompt.passages, files=prompt.files, fence=prompt.fence
+            )
             for item, prompt, reply in zip(batch.items, rendered, replies, strict=True)
             if prompt is not None and isinstance(reply, ModelAnswer)
         ]

@@ -15,7 +15,7 @@ from models.recipe import AnswerLanguage, Recipe
 from models.verdict import AnswerRow, BatchVerdict, Failure, Verdict
 from tasks.foreign import cut, storable
 from tasks.validate.acceptance import check_acceptance
-from tasks.validate.echo import check_echo
+from tasks.validate.echo import check_echo, check_prompt_echo
 from tasks.validate.engine import ENGINE, Engine
 from tasks.validate.evidence import check_evidence
 from tasks.validate.grounding import check_grounding
@@ -92,6 +92,7 @@ def _read(recipe: Recipe, row: AnswerRow) -> Read:
     header = recipe.header
     try:
         text, failure = check_transport(row.answer)
+        failure = failure or check_prompt_echo(text, row.fence)
         if failure is not None:
             return Read(row, storable(text), None, (), (failure,))
         layer = "shape"

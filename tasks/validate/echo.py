@@ -2,7 +2,8 @@
 
 The question and its first line (the title) are taken out of the answer wherever they stand. What is left is the
 answer's own part. Nothing left, only a frame around it ("Question:", "Sure! Here is what you asked for"), or a piece of
-the question again: an echo. Anything else, be it one number, is an answer that took the question up first.
+the question again: an echo. Anything else, be it one number, is an answer that took the question up first. Who repeats
+the whole prompt repeats its random key.
 """
 
 from __future__ import annotations
@@ -65,6 +66,18 @@ def check_echo(text: str, question: str) -> Failure | None:
         "no_echo",
         ErrorType.ECHO,
         f"The answer repeats the question and adds nothing: {excerpt(text)}.",
+    )
+
+
+def check_prompt_echo(text: str, fence: str) -> Failure | None:
+    """Does the answer repeat its prompt? It has the prompt's random key then, which no answer can need.
+
+    The lines with the key around foreign text (`<data KEY>`) may stand around an answer, too.
+    """
+    if not fence or fence not in text or fence not in _FENCE.sub(" ", text):
+        return None
+    return Failure(
+        "transport", "no_echo", ErrorType.ECHO, f"The answer repeats what it was told: {excerpt(text)}."
     )
 
 

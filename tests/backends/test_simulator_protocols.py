@@ -12,6 +12,7 @@ import pytest
 import pytest_asyncio
 
 from backends.simulator import Inside, inside
+from backends.simulator.answers import ENGLISH, RUSSIAN
 from backends.simulator.faults import FAULTS
 
 from .conftest import SCHEMA, in_seconds
@@ -140,6 +141,8 @@ TEXTS = {
     "echo_prefixed": f"Sure! Here is what you asked for:\n\n{PROMPT}",
     "echo_partial": PROMPT[: len(PROMPT) // 2],
     "echo_inside": PROMPT,
+    "other_language": RUSSIAN,
+    "no_json": ENGLISH,
     "fenced": f"Here it is:\n\n```json\n{SAID}\n```\n",
     "think": "<think>\nWhat is asked for? {braces}\n</think>\n\n" + SAID,
     "truncated": SAID[: len(SAID) // 2],

@@ -40,7 +40,12 @@ def row(case: dict[str, Any]) -> AnswerRow:
     answer = ModelAnswer(case["answer"], "m", case.get("finish", "stop"))
     passages = tuple(Passage(cite, text) for cite, text in case.get("passages", {}).items())
     return AnswerRow(
-        case.get("item", 1), case.get("question", "?"), answer, passages, files=case.get("files", {})
+        case.get("item", 1),
+        case.get("question", "?"),
+        answer,
+        passages,
+        files=case.get("files", {}),
+        fence=case.get("fence", ""),
     )
 
 
