@@ -112,7 +112,8 @@ select b.id,
 -- what shares a prompt prefix, longest first. `aged` of them are the group's oldest that have waited for `patience`.
 -- `shunned` as for groups. Claims nothing without a live lease. By array, not by a join: statistics may be older than a
 -- large ingest, and for what it believes to be one row the planner takes a nested loop over all ready items (30 times
--- slower). `chosen` has the rows locked and checked.
+-- slower). `candidates` are twice as many as are wanted, because others may have locked as many: all that was found of many
+-- boards would be hundreds of times that. `chosen` has the rows locked and checked.
 with recursive shunned as materialized (
   select mine.resource from lease mine
    where mine.token = %(token)s
@@ -186,7 +187,7 @@ with recursive shunned as materialized (
       order by i.run_after limit %(aged)s) o
     order by o.run_after limit %(aged)s)
 ), candidates as materialized (
-  select id, min(rank) as rank from found group by id
+  select id, min(rank) as rank from found group by id order by min(rank), id limit 2 * %(size)s + %(aged)s
 ), chosen as materialized (
   select i.id from candidates c join item i on i.id = c.id
    where i.ready and i.run_after <= now()

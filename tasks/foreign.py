@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from itertools import islice
+from bisect import bisect_right
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 _HIDDEN = re.compile(
@@ -100,29 +100,48 @@ def _without_comments(text: str) -> str:
 def _without_hidden_elements(text: str) -> str:
     """Without elements that are not shown, up to their own closing tag; one that is never closed loses its tag."""
     left = MOST_TAGS
-    fences = _fenced(text)
+    fences = iter([*_fenced(text), (len(text), len(text))])
+    fence = next(fences)
+    ends: dict[str, list[tuple[int, int]]] = {}
     kept = []
     at = 0
     for tag in _ELEMENT.finditer(text):
-        if tag.start() < at or any(start <= tag.start() < end for start, end in fences):
+        while tag.start() >= fence[1]:
+            fence = next(fences)
+        if tag.start() < at or fence[0] <= tag.start():
             continue
+        ends = ends or _ends(text)
         kept.append(text[at : tag.start()])
-        at, seen = _end_of(tag["name"], text, tag.end(), left)
+        at, seen = _end_of(ends[tag["name"].lower()], tag.end(), left)
         left -= seen
     return "".join([*kept, text[at:]])
 
 
-def _end_of(name: str, text: str, start: int, most: int) -> tuple[int, int]:
+_TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9]{0,15})\b[^<>]{0,1000}>")
+
+
+def _ends(text: str) -> dict[str, list[tuple[int, int]]]:
+    """By name of an element: where its tags end, in their order, 1 for one that opens it and -1 for one that closes it.
+
+    All in one pass: a pass for each element that is not shown would take the square of the text's length.
+    """
+    found: dict[str, list[tuple[int, int]]] = {}
+    for tag in _TAG.finditer(text):
+        found.setdefault(tag[2].lower(), []).append((tag.end(), -1 if tag[1] else 1))
+    return found
+
+
+def _end_of(ends: list[tuple[int, int]], start: int, most: int) -> tuple[int, int]:
     """Where the element ends whose opening tag ends at `start`; elements of the same name within it are counted.
 
     The second value: how many tags were looked at, `most` at most.
     """
     depth, seen = 1, 0
-    tags = re.compile(rf"<(/?){name}\b[^<>]{{0,1000}}>", re.IGNORECASE).finditer(text, start)
-    for seen, tag in enumerate(islice(tags, most), 1):
-        depth += -1 if tag[1] else 1
+    first = bisect_right(ends, (start, 1))
+    for seen, place in enumerate(range(first, min(first + most, len(ends))), 1):
+        depth += ends[place][1]
         if depth == 0:
-            return tag.end(), seen
+            return ends[place][0], seen
     return start, seen
 
 
