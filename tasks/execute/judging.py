@@ -25,6 +25,7 @@ MAX_TOKENS = 512
 """Of a vote: one word and one sentence, and thoughts before them."""
 
 LEAST_WAIT = 0.1
+LOOK_SECONDS = 1.0
 
 TRIES = 3
 """Of a question whose server was at fault; what its model says counts, whatever it is."""
@@ -48,7 +49,12 @@ class Judge:
                 break
             try:
                 async with self.doors.to(questions[0].model, self.own, self.batch.recipe) as door:
-                    some = await self._ask(door, [questions[place] for place in left])
+                    way = asyncio.create_task(self._make_way(door))
+                    try:
+                        some = await self._ask(door, [questions[place] for place in left])
+                    finally:
+                        way.cancel()
+                        await asyncio.wait([way])
                     reason = door.pressure.closed_to(self.batch.recipe, questions[0].model) or reason
             except PenstockError as error:
                 reason = str(error)
@@ -56,6 +62,15 @@ class Judge:
             for place, reply in zip(left, some, strict=True):
                 replies[place] = reply if reply is not None else replies[place]
         return [_said(reply, reason) for reply in replies]
+
+    async def _make_way(self, door: Door) -> None:
+        """Where the judge waits for memory of the device that our own model has, that one goes while it has nothing to
+        do: the batch that waits for the judge would keep it for ever."""
+        pressure = self.own.pressure
+        while door is not self.own:
+            await asyncio.sleep(LOOK_SECONDS)
+            if pressure.contested is not None and pressure.gate.model is not None and not pressure.gate.wants:
+                await pressure.hand_over()
 
     def _is_late(self) -> bool:
         return self.deadline is not None and asyncio.get_running_loop().time() >= self.deadline

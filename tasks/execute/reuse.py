@@ -73,7 +73,22 @@ class Flight:
     key: bytes
     item: int  # the one that is asked for
     interactive: bool
-    reply: asyncio.Future[Reply]
+    landed: bool = False
+    reply: Reply = None  # once it landed
+    _told: asyncio.Event | None = None  # there while somebody waits
+
+    def land(self, reply: Reply) -> None:
+        """It has this reply; what comes later counts no more."""
+        if not self.landed:
+            self.landed, self.reply = True, reply
+            if self._told is not None:
+                self._told.set()
+
+    async def arrival(self) -> Reply:
+        if not self.landed:
+            self._told = self._told or asyncio.Event()
+            await self._told.wait()
+        return self.reply
 
 
 @dataclass(slots=True)
@@ -94,15 +109,14 @@ class Plan:
     def land(self, replies: Sequence[Reply]) -> None:
         """Tell those that follow what came of it."""
         for place, flight in self.leads.items():
-            if not flight.reply.done():
-                flight.reply.set_result(replies[place])
+            flight.land(replies[place])
 
     async def arrive(self, replies: list[Reply]) -> None:
         """Put in the replies of those that were not asked for themselves. `land` comes before."""
         for place, found in self.found.items():
             replies[place] = found.answer
         for place, flight in self.follows.items():
-            replies[place] = await asyncio.shield(flight.reply)
+            replies[place] = await flight.arrival()
 
     def reused(self, batch: Batch) -> dict[int, Reused]:
         """By item why no call was made for it."""
@@ -148,8 +162,7 @@ class Flights:
         for place, key in plan.keys.items():
             flight = self._by_key.get(key)
             if flight is None:
-                reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-                flight = Flight(key, batch.items[place].id, batch.interactive, reply)
+                flight = Flight(key, batch.items[place].id, batch.interactive)
                 self._by_key[key] = plan.leads[place] = flight
             elif flight.interactive or not batch.interactive:  # who can't wait follows nobody who may
                 plan.follows[place] = flight
@@ -157,8 +170,7 @@ class Flights:
     def leave(self, plan: Plan) -> None:
         """The batch is settled: what was accepted is in the cache, and nobody joins any more."""
         for flight in plan.leads.values():
-            if not flight.reply.done():
-                flight.reply.set_result(None)
+            flight.land(None)
             if self._by_key.get(flight.key) is flight:
                 del self._by_key[flight.key]
 
@@ -219,11 +231,17 @@ class Reuse:
         if not self.is_on(recipe):
             return Plan(list(requests), Who(batch.model, simulated=self._simulated), everyone)
         plan = Plan(list(requests), await self.who(batch.model), everyone)
+        shared: dict[tuple[Any, ...], Any] = {}
         for place, item in enumerate(batch.items):
+            if place % BREATHE == 0:
+                await asyncio.sleep(0)
             if _is_first(item):
-                plan.keys[place] = self.key(plan.who, requests[place], recipe, rendered[place])
-                if place % BREATHE == 0:
-                    await asyncio.sleep(0)
+                request = requests[place]
+                # All else in `_common` is the recipe's, or the batch's.
+                alike = (request.max_tokens, request.temperature, request.context_tokens, request.wants_image)
+                if (common := shared.get(alike)) is None:
+                    common = shared[alike] = self._common(plan.who, request, recipe)
+                plan.keys[place] = self._key(common, request, rendered[place])
         return plan
 
     def leave(self, plan: Plan) -> None:
@@ -251,19 +269,31 @@ class Reuse:
 
     def key(self, who: Who, request: ModelRequest, recipe: Recipe, rendered: Rendered) -> bytes:
         """sha256 of all that is asked, and of whom."""
-        prompt = request.prompt.replace(rendered.fence, "") if rendered.fence else request.prompt
-        texts = [text.encode("utf-8", "surrogatepass") for text in (request.system, prompt)]
+        return self._key(self._common(who, request, recipe), request, rendered)
+
+    def _common(self, who: Who, request: ModelRequest, recipe: Recipe) -> Any:
+        """What most requests of a batch share: hashed once for them."""
         asked = [
             [who.digest] if who.digest is not None else [who.model, self._url],
             self._place,
             who.simulated,
             recipe.hash,
             [request.temperature, request.max_tokens, request.context_tokens, request.wants_image],
-            [hashlib.sha256(image.data).hexdigest() for image in request.images],
             request.schema,
-            [len(text) for text in texts],
         ]
-        return hashlib.sha256(orjson.dumps(asked, option=orjson.OPT_SORT_KEYS) + b"".join(texts)).digest()
+        return hashlib.sha256(orjson.dumps(asked, option=orjson.OPT_SORT_KEYS))
+
+    def _key(self, common: Any, request: ModelRequest, rendered: Rendered) -> bytes:
+        prompt = request.prompt.replace(rendered.fence, "") if rendered.fence else request.prompt
+        digest = common.copy()
+        for text in (request.system, prompt):
+            data = text.encode("utf-8", "surrogatepass")
+            digest.update(len(data).to_bytes(8))
+            digest.update(data)
+        for image in request.images:
+            digest.update(hashlib.sha256(image.data).digest())
+        key: bytes = digest.digest()
+        return key
 
     async def look(self, batch: Batch, plan: Plan) -> None:
         """What is found need not be asked; what a person wants asked anew must be."""
@@ -289,7 +319,7 @@ class Reuse:
                 plan.found[place] = Found(answer, _words(plan.who, of_item, f"{at:%Y-%m-%d %H:%M}"))
                 plan.follows.pop(place, None)
                 if (flight := plan.leads.get(place)) is not None:
-                    flight.reply.set_result(answer)
+                    flight.land(answer)
         plan.ask = [place for place in plan.ask if place not in plan.found and place not in plan.follows]
 
 

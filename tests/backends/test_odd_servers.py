@@ -10,7 +10,7 @@ import pytest
 
 from backends.registry import make
 from backends.transport import Transport
-from models.calls import ModelCallError, Probe
+from models.calls import Identifies, ModelCallError, Probe
 from models.enums import BackendName, ErrorType
 from models.errors import SettingsError
 from models.settings import Endpoint
@@ -279,7 +279,12 @@ async def test_ollama_tells_digests_loaded_and_embedding_models() -> None:
             },
         ]
     }
-    pages = {"/api/version": {"version": "0.9"}, "/api/tags": tags, "/api/ps": {"models": [{"name": "q:8b"}]}}
+    pages: dict[str, object] = {
+        "/api/version": {"version": "0.9"},
+        "/api/tags": tags,
+        "/api/ps": {"models": [{"name": "q:8b"}]},
+        "/api/show": {},
+    }
 
     async def answering(method: str, path: str) -> bytes:
         return http(200, orjson.dumps(pages[path]), JSON)
@@ -287,8 +292,16 @@ async def test_ollama_tells_digests_loaded_and_embedding_models() -> None:
     async with odd_server(answering) as url:
         backend = make(Endpoint(backend=BackendName.OLLAMA, url=url))
         embedding, chat = (await backend.probe(in_seconds(5))).models
-        del pages["/api/ps"]
+        assert isinstance(backend, Identifies)
+        named = [await backend.identify(name, in_seconds(5)) for name in ("q:8b", "e", "none:1b")]
+        pages["/api/tags"] = {"models": "broken"}
+        named.append(await backend.identify("q:8b", in_seconds(5)))
         await backend.close()
+    gone = make(Endpoint(backend=BackendName.OLLAMA, url=url))
+    assert isinstance(gone, Identifies)
+    named.append(await gone.identify("q:8b", in_seconds(5)))
+    await gone.close()
+    assert named == ["bb", "aa", None, None, None]
     assert (embedding.embedding, embedding.loaded) == (True, False)
     assert (chat.digest, chat.loaded, chat.embedding, chat.context_tokens) == ("bb", True, False, 4096)
 

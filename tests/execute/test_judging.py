@@ -13,7 +13,7 @@ import pytest
 from backends.registry import make
 from backends.simulator import inside
 from models.calls import ModelAnswer, ModelCallError, ModelRequest
-from models.endpoint import ModelSpec
+from models.endpoint import Device, ModelSpec
 from models.enums import BackendName, ErrorType, Status
 from models.recipe import Recipe
 from models.run import Wish
@@ -126,6 +126,22 @@ async def test_a_drain_beside_is_asked_through_its_own_gate(world: World) -> Non
     assert of(stats[1]["models"])["two"]["requests"] >= 40
     assert of(stats[0]["models"])["one"]["answered"] > 0  # it took its share of the items
     assert world.rows("select count(*) from lease") == [(0,)]
+
+
+async def test_two_models_of_one_device_make_way_for_each_other(world: World) -> None:
+    """Its memory holds the one that answers or the judge, each on a server of its own."""
+    world.add(6)
+    specs = ({"small": {"memory": 6}}, {"judge": {"memory": 6}})
+    world.settings = world.settings.model_copy(update={"devices": [Device(name="gpu", slots=4, memory=8)]})
+    async with (
+        inside(flavour="ollama", models=["small"], slots=4) as first,
+        inside(flavour="ollama", models=["judge"], slots=4) as second,
+        seats(first, second, model=("small", "judge"), models=specs, device="gpu") as (mine, other),
+    ):
+        tally = await run(world, [mine], judged(), all_seats=[mine, other])
+    assert tally.accepted == 6
+    assert world.rows("select count(*) from lease") == [(0,)]
+    assert world.rows("select count(*) from seat where token is not null") == [(0,)]
 
 
 async def test_what_nobody_has_is_a_check_that_crashed(world: World) -> None:
