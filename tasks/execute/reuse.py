@@ -231,6 +231,8 @@ class Reuse:
         if not self.is_on(recipe):
             return Plan(list(requests), Who(batch.model, simulated=self._simulated), everyone)
         plan = Plan(list(requests), await self.who(batch.model), everyone)
+        if plan.who.digest is None and isinstance(self._backend, Identifies):
+            return plan  # its server could tell, and does not just now: nobody knows which model this is
         shared: dict[tuple[Any, ...], Any] = {}
         for place, item in enumerate(batch.items):
             if place % BREATHE == 0:
@@ -264,7 +266,8 @@ class Reuse:
             asked_at, digest = self._known.get(model, (None, None))
             if asked_at is None or now - asked_at >= IDENTITY_SECONDS:
                 digest = await self._backend.identify(model, now + QUESTION_SECONDS)
-                self._known[model] = (now, digest)
+                if digest is not None:
+                    self._known[model] = (now, digest)
         return Who(model, digest, self._simulated)
 
     def key(self, who: Who, request: ModelRequest, recipe: Recipe, rendered: Rendered) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -106,7 +107,7 @@ async def test_an_accepted_answer_is_found_again_without_a_call_or_a_load(world:
 
 
 @pytest.mark.parametrize(("days", "header"), [(0, {}), (30, {"cache": "off"}), (30, {"temperature": 0.7})])
-async def test_it_can_be_turned_off(world: World, days: int, header: dict[str, object]) -> None:
+async def test_it_can_be_turned_off(world: World, days: int, header: dict[str, Any]) -> None:
     alike(world, 3)
     world.settings = world.settings.model_copy(update={"cache_days": days})
     for number in (1, 2):
@@ -195,7 +196,7 @@ class Named(InProcess):
 
 async def test_another_model_under_the_same_name_is_asked(world: World) -> None:
     alike(world, 1)
-    for digest, calls in (("one", 1), ("one", 0), ("two", 1), (None, 1), ("one", 0), (None, 0)):
+    for digest, calls in (("one", 1), ("one", 0), ("two", 1), (None, 1), ("one", 0), (None, 1)):
         backend = Named(digest)
         await world.drain(backend)
         assert len(backend.asked) == calls, digest
@@ -315,11 +316,11 @@ async def test_kept_answers_end_with_their_days_and_on_demand(world: World) -> N
         )
         found = savings(connection, 30)
         assert (found.kept, found.answers, found.unasked) == (2, 4, 0)
-    connection = await world.database.aconnect(autocommit=True)
+    upkeep = await world.database.aconnect(autocommit=True)
     try:
-        assert await expire(connection, 30) == 1
+        assert await expire(upkeep, 30) == 1
     finally:
-        await connection.close()
+        await upkeep.close()
     with world.database.connect() as connection:
         assert clear(connection) == 1
     again(world)
