@@ -82,8 +82,9 @@ select g.item_id, case when %(by)s::text is null then t.id end, r.id, case when 
   left join review v on v.item_id = g.item_id and v.decided_at is null
   left join lateral (select id from attempt where item_id = g.item_id order by number desc limit 1) t on true
  cross join lateral (
-   select count(*) as calls, coalesce(sum(a.prompt_tokens), 0) as prompt_tokens,
-          coalesce(sum(a.completion_tokens), 0) as completion_tokens, sum(a.cost) as cost,
+   select count(*) filter (where not a.cached) as calls,
+          coalesce(sum(a.prompt_tokens) filter (where not a.cached), 0) as prompt_tokens,
+          coalesce(sum(a.completion_tokens) filter (where not a.cached), 0) as completion_tokens, sum(a.cost) as cost,
           min(a.finished_at - a.seconds * interval '1 second') as began_at
      from attempt a
     where a.item_id = g.item_id or a.item_id in (select id from item where parent_id = g.item_id)) u

@@ -125,7 +125,8 @@ def _resolved(index: Index, path: str, folder: str) -> str | None:
             return full
     if "." not in path and "/" not in path:
         return None
-    ends = [each for each in index.paths if each.endswith(f"/{path.removeprefix('./')}")]
+    named = index.names.get(path.rpartition("/")[2], ())
+    ends = [each for each in named if each.endswith(f"/{path.removeprefix('./')}")]
     return ends[0] if len(ends) == 1 else None
 
 

@@ -87,6 +87,7 @@ class Index:
     root: Path
     without: Path | None = None  # a folder below it that is none of the project's
     paths: frozenset[str] = frozenset()  # of files that may be given, read or not
+    names: dict[str, list[str]] = field(default_factory=dict)  # the same by the last part of each
     whole: bool = True  # False: there is more than was read
     _read: dict[str, Read | None] = field(default_factory=dict)  # None: not to be given
     _looked: float = -math.inf
@@ -104,6 +105,9 @@ class Index:
         changed = bool(self._read.keys() - paths)
         self._read = {path: read for path, read in self._read.items() if path in paths}
         self.paths = frozenset(paths)
+        self.names = defaultdict(list)
+        for path in paths:
+            self.names[path.rpartition("/")[2]].append(path)
         size = 0
         for path in sorted(paths, key=lambda path: (path.count("/"), path)):  # what is near the top first
             if time.monotonic() > ends or size > MOST_TEXT:

@@ -49,6 +49,24 @@ async def test_a_decision_stands_while_its_members_are_asked_again_and_is_made_o
     assert (new.status, old.id, old.status) == ("accepted", before.id, "superseded")
 
 
+async def test_a_call_that_was_not_made_is_not_counted(pipeline: Pipeline) -> None:  # noqa: F811
+    """The same question on another board: every answer is found, so nobody was called and nothing was paid."""
+    pipeline.ingest(BOARD)
+    await pipeline.model(Council())
+    pipeline.ingest(BOARD.replace("AB-1.2 — State", "AB-1.2 — Say"))
+    with pipeline.database.connect(autocommit=True) as connection:
+        connection.execute("update item set status = 0, recipe = null where recipe = 'council'")
+        connection.execute(
+            "update item set status = 1, ready = true, attempts = 0 where recipe like 'council\\_%'"
+        )
+        connection.execute("update result set superseded_at = now() where superseded_at is null")
+    council = Council()
+    await pipeline.model(council)
+    assert council.asked["builder"] + council.asked["synthesis"] == 0
+    new, _ = decisions(pipeline)
+    assert (new.calls, new.prompt_tokens) == (4, 40), "the first time, and none since"
+
+
 async def test_members_that_said_nothing_better_leave_the_decision_as_it_was(
     pipeline: Pipeline,  # noqa: F811
 ) -> None:

@@ -217,8 +217,10 @@ def test_what_is_left_of_hidden_markup_hides_nothing(parts: list[str]) -> None:
 
 @pytest.mark.parametrize(
     "piece",
-    ["<p hidden>", "[a]: # (", "\x1b[", "\x1b]", "<a style='", "<p hidden>x</p>", "<p ", "<a{} hidden>"]
-    + ["```\n<p hidden>\n```\n"],
+    [
+        *("<p hidden>", "[a]: # (", "\x1b[", "\x1b]", "<a style='", "<p hidden>x</p>", "<p ", "<a{} hidden>"),
+        "```\n<p hidden>\n```\n",
+    ],
 )
 def test_hidden_markup_takes_linear_time(piece: str) -> None:
     began = time.process_time()
