@@ -220,7 +220,7 @@ def test_files_that_hold_secrets_are_known_by_name() -> None:
     assert [name for name in GIVEN if is_secret(name)] == []
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(
     parts=st.lists(
         st.sampled_from(["..", ".", "", "a", "link", "up", "x.md", "\0", "/", "etc", "passwd"]), max_size=6
@@ -238,6 +238,7 @@ def test_no_path_leads_out_of_the_root(tmp_path: Path, parts: list[str]) -> None
     assert found is None or found[0] == b"inside"
 
 
+@settings(deadline=None)
 @given(st.text(st.sampled_from("ab c\n\t#-"), max_size=4_000))
 def test_pieces_of_code_are_its_lines(text: str) -> None:
     lines = tuple(text.split("\n"))

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.calls import Passage
@@ -180,6 +180,7 @@ def test_what_a_page_or_a_terminal_does_not_show(text: str, seen: str) -> None:
     assert visible(text) == seen
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.sampled_from(
@@ -315,6 +316,7 @@ def test_the_order_is_the_recipe_s(recipe: Recipe) -> None:
     assert render(cutting(recipe, Part.PARENT), item, passages, context_tokens=2048).too_long
 
 
+@settings(deadline=None)
 @given(
     body=st.integers(0, 9000),
     parent=st.integers(0, 9000),

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.redaction import Redaction, find_secrets, secret_findings
@@ -161,6 +161,7 @@ def planted() -> Iterator[st.SearchStrategy[str]]:
     yield st.text(st.sampled_from("ab1 \n:=\"'-_./@#İß\u200b密") | st.characters(), max_size=30)
 
 
+@settings(deadline=None)
 @given(st.lists(st.one_of(*planted()), max_size=6))
 def test_no_known_shape_is_left_in_any_text(parts: list[str]) -> None:
     text = " ".join(parts)

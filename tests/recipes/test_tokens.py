@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.shortening import LEAST, shortened
@@ -40,6 +40,7 @@ def test_a_count_of_a_prompt_that_was_cut_teaches_nothing() -> None:
     assert meter.per_token("m") == CHARACTERS_PER_TOKEN
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(1_000, 50_000), st.integers(1, 20_000)), max_size=60))
 def test_it_is_never_less_cautious_than_the_worst_that_was_measured(seen: list[tuple[int, int]]) -> None:
     meter = Meter()
@@ -50,6 +51,7 @@ def test_it_is_never_less_cautious_than_the_worst_that_was_measured(seen: list[t
     assert meter.per_token("m") <= MOST_PER_TOKEN
 
 
+@settings(deadline=None)
 @given(st.text(st.sampled_from("ab .\n"), max_size=2_000), st.integers(0, 2_500))
 def test_a_shortened_text_is_its_beginning_and_says_what_is_missing(text: str, limit: int) -> None:
     short = shortened(text, limit)
