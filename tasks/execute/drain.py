@@ -507,14 +507,15 @@ class Drain:
         began = clock()
         if plan.ask:
             tokens = self._estimate(batch, recipe, passages)
-            grant = await self.pressure.reserve(len(plan.ask), tokens, recipe.header.max_tokens, batch.model)
+            most = max(plan.requests[place].max_tokens for place in plan.ask)
+            grant = await self.pressure.reserve(len(plan.ask), tokens, most, batch.model)
             try:
                 limit = time_limit(recipe, NEW, self.recipes, self.settings)
                 asker = Asker(self.calls, past, self._times_up(recipe, past), limit)
                 await asker.ask_all(batch, plan.ask[: grant.requests], plan, so_far)
             finally:
                 plan.land(so_far.replies)
-                await self.pressure.settle(batch, so_far.spent(), grant, tokens + recipe.header.max_tokens)
+                await self.pressure.settle(batch, so_far.spent(), grant, tokens + most)
             began = so_far.began or began  # without its wait for a model
         else:
             await self.pressure.not_asked(batch.model)

@@ -189,10 +189,22 @@ class Store:
         parameters = {"items": [item.id for item in again], "since": [item.tried_before for item in again]}
         async with self._lock, self._connection.transaction():
             cursor = await self._connection.execute(statement("execute.past"), parameters)
-            return {
-                row[0]: Past(*row[1:9], tuple(row[9]), reason_of(*row[10]) if row[10] else None)
-                for row in await cursor.fetchall()
-            }
+            found: dict[int, Past] = {}
+            for item_id, *counts, recipes, why in await cursor.fetchall():
+                elapsed, returns, here, truncated, too_long, memory, error_type, error = counts
+                found[item_id] = Past(
+                    elapsed=elapsed,
+                    returns=returns,
+                    here=here,
+                    truncated=truncated,
+                    too_long=too_long,
+                    memory=memory,
+                    error_type=error_type,
+                    error=error,
+                    recipes=tuple(recipes),
+                    reason=reason_of(*why) if why else None,
+                )
+            return found
 
     @again_after_deadlock
     async def settle(

@@ -224,7 +224,8 @@ def _waiting(board: BoardReport, waiting: Sequence[ItemReport]) -> list[str]:
         for item in items[:MOST_ITEMS]:
             # Without evidence the reasons differ only in the places that were looked at.
             reason = "" if error_type == ErrorType.NO_EVIDENCE else f". {_short(item.reason or '')}"
-            lines.append(f"- review {item.review}: {_name(item)} (line {item.line}){reason}{_tries(item)}")
+            said = f"{reason or '.'}{tries}" if (tries := _tries(item)) else reason
+            lines.append(f"- review {item.review}: {_name(item)} (line {item.line}){said}")
         lines += ["", *_more(len(items), "items; `penstock review list` shows all")]
     return lines
 
