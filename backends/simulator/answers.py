@@ -15,6 +15,7 @@ PER_TOKEN = 4
 """Characters that count as one token here."""
 
 _MARKER = re.compile(r"^[ \t]*\[\[([^\]\n]+)\]\][ \t]*$", re.MULTILINE)
+_VERDICT = re.compile(r"`([A-Z]{4,}): `")  # as recipes name the words that an answer is to begin with
 _DEEPEST = 8
 _CYRILLIC = re.compile("[\u0400-\u04ff]{4}")
 RUSSIAN = "Это можно сделать завтра, потому что все документы уже были собраны и проверены."
@@ -28,13 +29,15 @@ def tokens(text: str) -> int:
     return max(len(text) // PER_TOKEN, len(text.split()))
 
 
-def answer(prompt: str, schema: dict[str, Any] | None, length: int = 0) -> str:
+def answer(prompt: str, schema: dict[str, Any] | None, length: int = 0, system: str = "") -> str:
     """The same for the same prompt and schema: a sentence, or JSON that fits the schema.
 
-    With `length` the sentence is drawn out to so many tokens.
+    With `length` the sentence is drawn out to so many tokens. It begins with the first verdict that `system` asks for.
     """
     cited = first_passage(prompt)
     said = f"Simulated: {cited[1]}" if cited else "Simulated answer, no passage was given."
+    if verdict := _VERDICT.search(system):
+        said = f"{verdict[1]}: {said}"
     if length > tokens(said):
         said = f"{said} {'and ' * length}"[: length * PER_TOKEN]
     return _fitting(schema, said, prompt)

@@ -144,7 +144,7 @@ class Engine:
 
     def outcome(self, call: Call, fault: str, key: str) -> Outcome:
         """What the model says; nothing of it depends on time."""
-        text = answers.answer(call.prompt, call.schema, self._length(key)) if call.writes else ""
+        text = answers.answer(call.prompt, call.schema, self._length(key), call.system) if call.writes else ""
         finish: str | None = "stop"
         prompt_tokens = call.extra_tokens + answers.tokens(call.system) + answers.tokens(call.prompt)
         model = call.model

@@ -278,4 +278,6 @@ def test_cites_the_first_passage_of_the_prompt() -> None:
     answer = orjson.loads(answers.answer(prompt, SCHEMA))
     assert answer["citations"] == [{"cite": "docs/a.md:1-9", "quote": "The door is on port 4270."}]
     assert "Simulated" in answer["answer"]
+    asks = "- answer: `HOLDS: `, `FAILS: ` or `UNKNOWN: `, then the reason"
+    assert orjson.loads(answers.answer(prompt, SCHEMA, system=asks))["answer"] == f"HOLDS: {answer['answer']}"
     assert orjson.loads(answers.answer("nothing here", SCHEMA))["citations"] == []
