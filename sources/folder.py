@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import warnings
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from pathspec import GitIgnoreSpec
@@ -138,7 +140,8 @@ def _above(folder: str) -> Rules:
     rules: Rules = ()
     if top is not None:
         for each in reversed(chain[1 : top + 1]):
-            rules = _with_rules(str(each), rules)
+            with suppress(OSError):  # git, too, goes on without one that it may not read
+                rules = _with_rules(str(each), rules)
     return rules
 
 
@@ -154,14 +157,49 @@ def _with_rules(folder: str, rules: Rules, names: set[str] | None = None) -> Rul
 def _with_file(folder: str, file: Path | None, rules: Rules) -> Rules:
     if file is None or not file.is_file():
         return rules
-    lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
-    spec = GitIgnoreSpec.from_lines(lines)
-    patterns = [
+    patterns = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # `[[` means something else to re one day
+        for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
+            patterns += _patterns(line)
+    patterns.reverse()
+    return ((folder.rstrip("/") + "/", patterns), *rules) if patterns else rules
+
+
+def _patterns(line: str) -> list[tuple[bool, re.Pattern[str]]]:
+    """What a line of an ignore file says. One that is no pattern says nothing, as for git."""
+    simple = _simple(line)
+    if simple != line and line.startswith("!"):
+        return []
+    try:
+        spec = GitIgnoreSpec.from_lines([simple])
+    except (ValueError, re.error):
+        return []
+    return [
         (bool(pattern.include), pattern.regex)
-        for pattern in reversed(list(spec.patterns))
+        for pattern in spec.patterns
         if pattern.include is not None and pattern.regex is not None
     ]
-    return ((folder.rstrip("/") + "/", patterns), *rules) if patterns else rules
+
+
+def _simple(line: str) -> str:
+    """The line with MOST_STARS in a part of a path, and as many `**`, at most: with more of them a name could be made
+    that takes for ever to be compared. What is between the first and the last is any text then: more is ignored."""
+    parts = [
+        f"{found[1]}*{found[2]}"
+        if len(_STARS.findall(part)) > MOST_STARS and (found := _FROM_FIRST_TO_LAST.fullmatch(part))
+        else part
+        for part in line.split("/")
+    ]
+    deep = [place for place, part in enumerate(parts) if part == "**"]
+    if len(deep) > MOST_STARS:
+        parts[deep[0] : deep[-1] + 1] = ["**"]
+    return "/".join(parts)
+
+
+MOST_STARS = 3
+_STARS = re.compile(r"\*+")
+_FROM_FIRST_TO_LAST = re.compile(r"([^*]*)\*.*\*([^*]*)", re.DOTALL)
 
 
 def _exclude(git: Path) -> Path | None:

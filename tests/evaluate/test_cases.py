@@ -40,7 +40,7 @@ def test_the_page_shows_a_set_that_is_read_and_names_all_that_may_be_in_it(tmp_p
 
 def test_lines_of_json_and_the_recipe_of_the_files_name(tmp_path: Path) -> None:
     (tmp_path / "check.jsonl").write_text(
-        '{"id": "1", "title": "It runs"}\n\n{"id": "2", "title": "It stops"}\n'
+        '{"id": "1", "title": "It runs\u2028on"}\n\n{"id": "2", "title": "It stops"}\n', encoding="utf-8"
     )
     (tmp_path / "mine.yaml").write_text("recipe: task\n" + GOOD)
     (tmp_path / "notes.txt").write_text("none")

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.errors import SourceError
-from sources import STDIN, Origin, expand, read
+from sources import STDIN, Origin, expand, folder, read
 
 Git = Callable[..., str]
 
@@ -266,3 +266,24 @@ def test_a_pipe_of_the_shell_can_be_read(tree: Path) -> None:
     command = f'exec "{sys.executable}" -c "{code}" <(printf piped)'
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=30, check=False)
     assert done.stdout.strip() == "b'piped'", done.stderr
+
+
+@pytest.mark.parametrize(
+    "line", ["!", "\\", "draft\\", "[z-a]", "[[:foo:]]", "*a" * 12 + "b", "**/a/" * 12 + "b"]
+)
+def test_a_line_that_is_no_pattern_or_takes_for_ever_stops_nothing(tmp_path: Path, line: str) -> None:
+    (tmp_path / ".git").mkdir()
+    (tmp_path / ".gitignore").write_text(f"{line}\ndraft.md\n")
+    long = "a" * 100 + ".md"
+    deep = tmp_path / "/".join("a" * 40)
+    deep.mkdir(parents=True)
+    for file in (tmp_path / "draft.md", tmp_path / long, deep / "c.md"):
+        file.write_text("- [ ] one\n")
+    assert {path.name for path in folder.search(tmp_path)} == {long, "c.md"}
+    assert set(map(os.path.basename, folder.tracked(tmp_path))) == {long, "c.md"}
+
+
+def test_many_stars_ignore_more_and_never_less() -> None:
+    assert folder._simple("a*b*c*.md") == "a*b*c*.md"
+    assert folder._simple("x/*a*b*c*d.md") == "x/*d.md"
+    assert folder._patterns("!*a*b*c*d.md") == [], "what it took back stays ignored"
