@@ -99,6 +99,18 @@ class AccountView:
     usd_per_day: float | None
 
 
+@dataclass(frozen=True, slots=True)
+class PackingView:
+    """Items of a recipe that were asked of a model several in one request."""
+
+    recipe: str
+    model: str
+    lately: int  # items that are looked back at
+    bad: int  # of those, that had to be asked again alone
+    calls: int  # of all time, as the next
+    items: int
+
+
 @dataclass(frozen=True)
 class Load:
     leases: Mapping[str, LeaseView] = field(default_factory=dict)
@@ -108,6 +120,7 @@ class Load:
     accounts: list[AccountView] = field(default_factory=list)
     queues: list[Queue] = field(default_factory=list)
     pauses: list[Pause] = field(default_factory=list)
+    packing: list[PackingView] = field(default_factory=list)
     seconds: Mapping[tuple[str, str], float] = field(
         default_factory=dict
     )  # of recent answers: endpoint, model
@@ -131,6 +144,7 @@ def read(connection: psycopg.Connection[Any], settings: Settings) -> Load:
         accounts=_accounts(settings, rows("status.accounts", {"day": today})),
         queues=[Queue(*row) for row in rows("status.queues", _models(settings))],
         pauses=[Pause(PauseKind(kind), *rest) for kind, *rest in rows("pause.listed")],
+        packing=[PackingView(*row) for row in rows("packing.listed")],
         seconds={(resource, model): seconds for resource, model, seconds in rows("status.answer_seconds")},
     )
 

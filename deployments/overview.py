@@ -18,6 +18,7 @@ from deployments.load import (
     ModelView,
     Outlook,
     Pace,
+    PackingView,
     Queue,
     Taker,
     outlook,
@@ -74,6 +75,7 @@ class Overview:
     devices: list[DeviceView] = field(default_factory=list)
     accounts: list[AccountView] = field(default_factory=list)
     pauses: list[Pause] = field(default_factory=list)
+    packing: list[PackingView] = field(default_factory=list)
     queues: list[Queue] = field(default_factory=list)
     nobody: int = 0  # ready items that none of the endpoints may take
 
@@ -113,6 +115,7 @@ def overview(settings: Settings) -> Overview:
         devices=load.devices,
         accounts=load.accounts,
         pauses=load.pauses,
+        packing=load.packing,
         queues=load.queues,
         nobody=sum(
             queue.due

@@ -100,6 +100,8 @@ class ErrorType(StrEnum):
     OUT_OF_MEMORY = "out_of_memory"
     AUTH = "auth"
     LEASE_LOST = "lease_lost"
+    # asked together with others, and its answer was missing, there twice or mixed up with theirs: not charged either
+    PACKED = "packed"
     # the item's, the prompt's or the model's fault: charged
     CONTEXT_TOO_LONG = "context_too_long"
     REFUSED = "refused"
@@ -166,6 +168,7 @@ class Step(StrEnum):
     SHORTER = "shorter"  # half of the prompt, where it has something that can be left out
     MODEL = "model"  # the next model of the recipe's ladder
     REASON = "reason"  # asked again at once, with what was wrong
+    ALONE = "alone"  # asked again at once, by itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +195,7 @@ RULES: Mapping[ErrorType, Rule] = {
     ),
     ErrorType.AUTH: Rule(Fault.ACCOUNT, (Step.LATER,), breaker=True, charged=False),
     ErrorType.LEASE_LOST: Rule(Fault.PENSTOCK, (Step.LATER,), breaker=False, charged=False),
+    ErrorType.PACKED: Rule(Fault.MODEL, (Step.ALONE,), breaker=False, charged=False),
     ErrorType.CONTEXT_TOO_LONG: Rule(Fault.ITEM, (Step.SHORTER, Step.MODEL), breaker=False, charged=True),
     ErrorType.REFUSED: Rule(Fault.MODEL, (Step.MODEL, Step.REASON), breaker=False, charged=True),
     ErrorType.TRUNCATED: Rule(

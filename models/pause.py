@@ -20,6 +20,7 @@ class PauseKind(StrEnum):
     BACKEND = "backend"
     DEVICE = "device"
     RECIPE = "recipe"  # everywhere, or as "<recipe> <model>" on one model
+    PACKING = "packing"  # of a recipe's items, everywhere or on one model: they are asked, each alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +46,14 @@ class Paused:
     models: frozenset[str] = frozenset()
     recipes: frozenset[str] = frozenset()
     recipe_models: frozenset[tuple[str, str]] = frozenset()  # recipe and model
+    packing: frozenset[str] = frozenset()  # names, of a recipe or of "<recipe> <model>"
     whole: str | None = None  # why nothing at all is asked of this endpoint, as a sentence
     until: datetime | None = None  # when `whole` ends, where that is known
 
     def stops(self, recipe: str, model: str) -> bool:
         """May a recipe not be asked of a model (the one that is really asked, never "")?"""
         return recipe in self.recipes or model in self.models or (recipe, model) in self.recipe_models
+
+    def packs(self, recipe: str, model: str) -> bool:
+        """May several items of a recipe be asked of a model in one request?"""
+        return recipe not in self.packing and f"{recipe} {model}" not in self.packing

@@ -193,6 +193,12 @@ class RecipeHeader(BaseModel):
     )
     max_tokens: int = Field(default=1024, ge=16)
     temperature: float = Field(default=0.0, ge=0, le=2)
+    pack: int | None = Field(
+        default=None,
+        ge=2,
+        le=64,
+        description="items that are asked in one request, at most; none: each alone",
+    )
     cache: CachePolicy | None = Field(
         default=None,
         description="whether accepted answers are used again for the very same request; none: at temperature 0",

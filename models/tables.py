@@ -268,6 +268,17 @@ class Streak(SQLModel, table=True):
     error: str | None = _text(nullable=True)
 
 
+class Packing(SQLModel, table=True):
+    """How well a model answers several items of a recipe in one request. Owned by tasks/execute/pack_record.py."""
+
+    recipe: str = Field(sa_column=sa.Column(sa.Text, primary_key=True))
+    model: str = Field(sa_column=sa.Column(sa.Text, primary_key=True))
+    asked: int = _number(sa.Integer, default=0)
+    bad: int = _number(sa.Integer, default=0)
+    calls: int = _number(sa.BigInteger, default=0)
+    members: int = _number(sa.BigInteger, default=0)
+
+
 class Item(SQLModel, table=True):
     """One unit of work: the narrow hot row. What the board says of it is in ItemSource."""
 
@@ -513,6 +524,7 @@ class Attempt(SQLModel, table=True):
     trace_id: str | None = _text(nullable=True)
     simulated: bool = _flag()
     cached: bool = _flag()
+    members: int | None = _number(sa.SmallInteger, nullable=True)
     finished_at: datetime = _when(now=True)
 
 

@@ -21,6 +21,9 @@ class AnswerRow:
     criteria: tuple[str, ...] = ()  # the item's acceptance criteria; those in `question` are found there
     files: Mapping[str, str] = field(default_factory=dict)  # whole files that were given, by path
     fence: str = ""  # the random key of its prompt; empty: it has none
+    pack: int | None = (
+        None  # which request of the batch asked for it together with others; None: it was asked alone
+    )
 
 
 @dataclass(frozen=True, slots=True)

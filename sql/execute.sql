@@ -247,9 +247,10 @@ select sum(penstock_advance_board(b.id))::int
 -- What became of the tries of items since each began anew (`since`: tries before that): seconds since the first of them
 -- began; how often in a row, to now, it came back because of the server; with the recipe that it has now, how many tries
 -- there were, how many of them were cut off, too long, out of memory; how the last ended; the recipes it was tried with;
--- why the last answer was not accepted. Claims that were given back unasked are no tries.
+-- why the last answer was not accepted; whether the last was together with others. Claims that were given back unasked
+-- are no tries.
 with tried as materialized (
-  select a.item_id, a.number, a.outcome, a.error_type, a.error, a.checks, a.finished_at, a.seconds,
+  select a.item_id, a.number, a.outcome, a.error_type, a.error, a.checks, a.finished_at, a.seconds, a.members,
          b.recipe, a.number > coalesce(max(a.number) filter (where a.outcome = 'fallback') over own, 0) as here,
          a.number > coalesce(max(a.number) filter (where a.outcome <> 'returned') over own, 0) as in_a_row
     from unnest(%(items)b::bigint[], %(since)b::int2[]) as m(item_id, since)
@@ -268,7 +269,8 @@ select item_id,
        (array_agg(error order by number desc))[1],
        array_agg(distinct recipe),
        (array_agg(jsonb_build_array(checks, error, error_type) order by number desc)
-          filter (where here and outcome = 'retry'))[1]
+          filter (where here and outcome = 'retry' and error_type <> 'packed'))[1],
+       (array_agg(members is not null order by number desc))[1]
   from tried group by item_id
 
 -- name: open_batch
@@ -310,10 +312,10 @@ with mine as materialized (
     %(seconds)b::float4[], %(error_types)b::text[], %(errors)b::text[], %(answers)b::text[], %(checks)b::text[],
     %(texts)b::text[], %(data)b::text[], %(citations)b::text[], %(simulated)b::bool[], %(claims)b::int2[],
     %(cached_tokens)b::int4[], %(costs)b::float8[], %(reused)b::bool[], %(digests)b::text[], %(next_models)b::text[],
-    %(elsewhere)b::float8[], %(tried)b::text[]
+    %(elsewhere)b::float8[], %(tried)b::text[], %(members)b::int2[]
   ) as r(item_id, outcome, charged, delay, next_recipe, model, prompt_hash, prompt_tokens, completion_tokens,
          seconds, error_type, error, answer, checks, text, data, citations, simulated, claim, cached_tokens, cost, reused,
-         digest, next_model, elsewhere, tried)
+         digest, next_model, elsewhere, tried, members)
   where item.id = r.item_id and item.lease = %(token)s and item.status = 2
     and item.tries = r.claim  -- not a later claim of the same drain, after the item changed on its board
     and exists (select 1 from lease where token = %(token)s and expires_at > now())
@@ -321,11 +323,11 @@ with mine as materialized (
 ), tried as (
   insert into attempt (id, item_id, number, batch_id, model, prompt_hash, prompt_tokens, completion_tokens, seconds,
                        outcome, error_type, error, answer, checks, tried, trace_id, simulated, cached_tokens, cost,
-                       cached, model_digest)
+                       cached, model_digest, members)
   overriding system value
   select attempt_id, item_id, tries, %(batch)s, model, prompt_hash, prompt_tokens, completion_tokens, seconds,
          outcome, error_type, error, answer, checks::jsonb, tried, %(trace_id)s, simulated, cached_tokens, cost,
-         reused, digest
+         reused, digest, members
     from moved
 ), accepted as (
   insert into result (item_id, attempt_id, text, data, citations, accepted_by, simulated)

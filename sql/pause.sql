@@ -21,7 +21,7 @@ select kind, name, until, reason, by, at from pause where until is null or until
 select p.kind, p.name, b.id, p.until, p.reason, p.by
   from pause p left join board b on p.kind = 'board' and b.source = p.name
  where (p.until is null or p.until > now())
-   and (p.kind in ('model', 'recipe') or b.id is not null
+   and (p.kind in ('model', 'recipe', 'packing') or b.id is not null
         or p.kind = 'endpoint' and p.name = %(resource)s
         or p.kind = 'backend' and p.name = %(backend)s
         or p.kind = 'device' and p.name = %(device)s)
@@ -45,6 +45,9 @@ with forgiven as (
    where case %(kind)s::text when 'recipe' then recipe || ' ' || model = %(name)s when 'model' then model = %(name)s
                        else false end
   returning recipe, model
+), anew as (
+  update packing set asked = 0, bad = 0
+   where %(kind)s = 'packing' and %(name)s in (recipe, recipe || ' ' || model)
 ), gone as (
   delete from pause p
    where p.kind = %(kind)s and p.name = %(name)s

@@ -38,9 +38,9 @@ def to_pause(connection: Connection, settings: Settings, kind: PauseKind, words:
             found += _of_endpoint(word, _resources(connection, settings))
         elif kind is PauseKind.MODEL:
             found.append(_known(kind, word, _models(connection, settings)))
-        elif kind is PauseKind.RECIPE:
+        elif kind in (PauseKind.RECIPE, PauseKind.PACKING):
             recipe, _, model = word.strip().partition(" ")
-            _known(kind, recipe, load_recipes(settings))
+            _known(PauseKind.RECIPE, recipe, load_recipes(settings))
             known = _known(PauseKind.MODEL, model.strip(), _models(connection, settings)) if model else ""
             found.append(f"{recipe} {known}".strip())
         else:

@@ -1,4 +1,4 @@
-"""Pause and resume at run time: a board, model, endpoint, backend, device or recipe.
+"""Pause and resume at run time: a board, model, endpoint, backend, device or recipe; and the packing of a recipe.
 
 Of what is paused nothing new is claimed; calls that run end. Drains ask once a second. A pause that lapsed counts as
 gone, and goes when somebody pauses or lists. What Penstock strikes (tasks/execute/strikes.py) is a pause, too; resuming
@@ -105,7 +105,7 @@ async def paused(
     if not rows:
         return Paused()
     boards: set[int] = set()
-    names: dict[str, set[str]] = {PauseKind.MODEL: set(), PauseKind.RECIPE: set()}
+    names: dict[str, set[str]] = {PauseKind.MODEL: set(), PauseKind.RECIPE: set(), PauseKind.PACKING: set()}
     whole: list[tuple[str, datetime | None]] = []
     for kind, name, board, until, reason, by in rows:
         if kind == PauseKind.BOARD:
@@ -123,6 +123,7 @@ async def paused(
         recipe_models=frozenset(
             (recipe, model) for recipe, _, model in (pair.partition(" ") for pair in pairs)
         ),
+        packing=frozenset(names[PauseKind.PACKING]),
         whole=" ".join(words for words, _ in whole) or None,
         until=None if None in ends else max((end for end in ends if end is not None), default=None),
     )

@@ -19,6 +19,7 @@ from models.errors import RecipeError
 from models.plugins import backend_names, is_backend
 from models.recipe import Check, CouncilMember, CouncilRule, Example, Grounding, JudgeRule, RecipeHeader
 from tasks.foreign import cut
+from tasks.packs.prompt import MOST_TOKENS, TOKENS, PackError, check_packable
 from tasks.prompts import SYSTEM_VARIABLES, TEMPLATE_ERRORS, VARIABLES, ItemView, environment
 from tasks.validate.columns import COLUMNS, PROPERTY
 
@@ -164,8 +165,27 @@ class _Checker:
         if self.header.approve and not self.header.splits:
             raise self.fail(("approve",), "`approve: true` is for recipes that split (`splits: true`).")
         self._ladder()
+        self._pack()
         for index, check in enumerate(self.header.checks):
             self._check(index, check, properties)
+
+    def _pack(self) -> None:
+        if self.header.pack is None:
+            return
+        for name in ("splits", "council"):
+            if getattr(self.header, name):
+                raise self.fail(("pack",), f"a recipe with `{name}` can't `pack`: its items are asked alone.")
+        if 2 * (self.header.max_tokens + TOKENS) > MOST_TOKENS:
+            raise self.fail(
+                ("max_tokens",),
+                f"`pack` needs shorter answers: two of {self.header.max_tokens} tokens are more than the {MOST_TOKENS} "
+                f"that one request may bring. Take `pack` out, or set `max_tokens` to "
+                f"{MOST_TOKENS // 2 - TOKENS} or less.",
+            )
+        try:
+            check_packable(self.header.answer_schema)
+        except PackError as error:
+            raise self.fail(("answer_schema",), f"`pack` can't be used here: {error}.") from error
 
     def _ladder(self) -> None:
         ladder = self.header.ladder

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from backends.simulator import answers
+from backends.simulator import answers, packs
 from backends.simulator.faults import Chooser
 from backends.simulator.judge import Judge
 from backends.simulator.memory import Memory, Resident
@@ -144,7 +144,7 @@ class Engine:
 
     def outcome(self, call: Call, fault: str, key: str) -> Outcome:
         """What the model says; nothing of it depends on time."""
-        text = answers.answer(call.prompt, call.schema, self._length(key), call.system) if call.writes else ""
+        text = self._says(call, fault, key) if call.writes else ""
         finish: str | None = "stop"
         prompt_tokens = call.extra_tokens + answers.tokens(call.system) + answers.tokens(call.prompt)
         model = call.model
@@ -169,6 +169,11 @@ class Engine:
         if finish == "stop" and completion > call.max_tokens:
             text, completion, finish = text[: call.max_tokens * answers.PER_TOKEN], call.max_tokens, "length"
         return Outcome(text, finish, model, prompt_tokens, 0, completion)
+
+    def _says(self, call: Call, fault: str, key: str) -> str:
+        length = self._length(key)
+        packed = packs.answer(call, length, fault)
+        return answers.answer(call.prompt, call.schema, length, call.system) if packed is None else packed
 
     def _length(self, key: str) -> int:
         least, most = self.options.answer_tokens

@@ -6,6 +6,8 @@ import random
 from collections import deque
 from collections.abc import Iterable, Mapping
 
+from backends.simulator.packs import FAULTS as PACKS
+
 ABOUT: Mapping[str, str] = {
     "error500": "status 500",
     "error503": "status 503 (529 of Anthropic) with Retry-After: 1",
@@ -34,6 +36,7 @@ ABOUT: Mapping[str, str] = {
     "think": "the answer behind a reasoning block",
     "wrong_model": "another model's name",
     "cut_prompt": "a tenth of the prompt was read, in silence",
+    **PACKS,
 }
 FAULTS = tuple(ABOUT)
 

@@ -16,7 +16,7 @@ from models.words import counted
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from deployments.load import AccountView, DeviceView, ModelView
+    from deployments.load import AccountView, DeviceView, ModelView, PackingView
     from deployments.overview import EndpointView, Overview
     from models.pause import Pause
 
@@ -36,6 +36,8 @@ def overview_view(found: Overview) -> Group:
         parts += [Text("\nDevices", "bold"), _devices(found.devices)]
     if found.accounts:
         parts += [Text("\nAccounts today", "bold"), _accounts(found.accounts)]
+    if found.packing:
+        parts += [Text("\nItems asked several in one request", "bold"), _packing(found.packing)]
     parts.append(Text())
     parts += [Text(line) for line in _lines(found)]
     return Group(*parts)
@@ -157,6 +159,17 @@ def _accounts(accounts: list[AccountView]) -> Table:
             Text(f"{until(each.cooldown_until).strip()}: {shorten(each.reason, 50)}", "yellow")
             if each.cooldown_until is not None
             else "",
+        )
+    return table
+
+
+def _packing(packing: list[PackingView]) -> Table:
+    numbers = ("Items", "Requests", "Lately again alone")
+    table = _table("Recipe", "Model", *numbers, numbers=numbers)
+    for each in packing:
+        lately = f"{each.bad} of {each.lately}" if each.lately else ""
+        table.add_row(
+            each.recipe, Text(clean(each.model), "cyan"), f"{each.items:,}", f"{each.calls:,}", lately
         )
     return table
 

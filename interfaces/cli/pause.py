@@ -46,6 +46,8 @@ def pause(
 ) -> None:
     """Leave a board, model, endpoint, backend, device or recipe alone. Without arguments, list what is paused.
 
+    `packing` of a recipe: its items are asked, but never several in one request.
+
     Nothing new of it is begun, within a second; calls that run end. Pausing again changes the time and the reason.
     """
     from interfaces.cli.opening import opened
@@ -117,6 +119,7 @@ EXAMPLES = {
     PauseKind.BACKEND: "ollama",
     PauseKind.DEVICE: "gpu-1",
     PauseKind.RECIPE: "split",
+    PauseKind.PACKING: "task",
 }
 
 

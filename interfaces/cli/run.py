@@ -226,7 +226,11 @@ def _show(database: Database, run_id: uuid.UUID, out: Path) -> Report:
         found = reports.build(connection, row[4] if row else [], run_id=run_id)
         pauses = in_force(connection) if found.unsettled else []
     named = {board.path for board in found.boards}
-    words = pause_lines(each for each in pauses if each.kind is not PauseKind.BOARD or each.name in named)
+    words = pause_lines(
+        each
+        for each in pauses
+        if each.kind is not PauseKind.PACKING and (each.kind is not PauseKind.BOARD or each.name in named)
+    )
     if found.backend and found.total("queued"):
         words += asyncio.run(_held(database, found.backend))
     console().print(run_summary(found, words))

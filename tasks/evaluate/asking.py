@@ -31,8 +31,9 @@ from tasks.execute.budget import cost
 from tasks.execute.calls import Calls
 from tasks.execute.lease import endpoint_lease
 from tasks.execute.order import Group
+from tasks.execute.packing import singly
 from tasks.execute.pressure import Pressure
-from tasks.execute.reuse import Plan, Reply, Who
+from tasks.execute.reuse import Reply
 from tasks.execute.work import Batch, ClaimedItem
 from tasks.prompts import render
 from tasks.tokens import CHARACTERS_PER_TOKEN
@@ -237,7 +238,7 @@ class _Bench:
             part, waiting = waiting[: grant.requests], waiting[grant.requests :]
             so_far = Asked.of(batch)
             try:
-                await asker.ask_all(batch, part, Plan(requests, Who(batch.model), part), so_far)
+                await asker.ask_all(batch, singly(requests, part), so_far)
             finally:
                 each = tokens + recipe.header.max_tokens
                 await self.pressure.settle(batch, so_far.spent(), grant, each)

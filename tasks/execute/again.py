@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from models.enums import ErrorType
 from models.recipe import Recipe, Rendered
 from tasks.foreign import cut
 from tasks.tokens import CHARACTERS_PER_TOKEN, weight
@@ -44,6 +45,18 @@ class Past:
     error: str | None = None
     recipes: tuple[str, ...] = ()  # that it was tried with
     reason: str | None = None  # why the last answer was not accepted, in words for the next prompt
+    packed: bool = False  # the last was together with other items
+
+    @property
+    def failed_packed(self) -> bool:
+        """Was it tried once only, together with others, and failed its checks?"""
+        failed = self.error_type is not None and ErrorType(self.error_type).charged
+        return self.packed and self.here == 1 and failed
+
+    @property
+    def answered(self) -> bool:
+        """Was it ever more than the server's fault that it was tried in vain?"""
+        return self.here > self.returns or len(self.recipes) > 1
 
     @property
     def share(self) -> float:

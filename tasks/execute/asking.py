@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
@@ -14,7 +15,8 @@ from models.recipe import ROLLUP, Recipe, Rendered
 from tasks.execute.again import NEW, Past, adapted
 from tasks.execute.calls import Calls
 from tasks.execute.gate import INTERACTIVE, NORMAL
-from tasks.execute.reuse import Plan, Reply
+from tasks.execute.packing import Call, Packed
+from tasks.execute.reuse import Reply
 from tasks.execute.stopping import stop
 from tasks.execute.work import Batch, ClaimedItem
 
@@ -86,8 +88,12 @@ class Asked:
 
     replies: list[Reply]
     began: float | None = None  # when its first request was let in, on the loop's clock
-    under_way: set[int] = field(default_factory=set)  # sent, and not answered yet
-    seconds: dict[int, float] = field(default_factory=dict)  # by place, that its call took
+    calls: list[ModelAnswer | ModelCallError] = field(default_factory=list)  # what each request was answered
+    under_way: int = 0  # requests that were sent and not answered yet
+    seconds: dict[int, float] = field(
+        default_factory=dict
+    )  # by place, that its call took, or its share of it
+    packed: dict[int, Packed] = field(default_factory=dict)  # by place, of those that were asked with others
     whole: bool = False  # nothing is waited for any more
 
     @classmethod
@@ -108,9 +114,18 @@ class Asked:
         ]
 
     def spent(self) -> list[Reply]:
-        """The replies, with those that were given up while the server worked on them."""
+        """What the requests were answered, and those that were given up while the server worked on them."""
         stopped = ModelCallError(ErrorType.TIMEOUT, "given up", timeout=TimeoutKind.TOTAL)
-        return [stopped if place in self.under_way else reply for place, reply in enumerate(self.replies)]
+        return [*self.calls, *[stopped] * self.under_way]
+
+    def got(self, call: Call, reply: ModelAnswer | ModelCallError) -> None:
+        """What came of a request, for each of its items."""
+        self.calls.append(reply)
+        replies, foreign = call.replies(reply)
+        for place, each in zip(call.places, replies, strict=True):
+            self.replies[place] = each
+        for place, codes in zip(call.places, call.codes, strict=False):  # none of a call for one item
+            self.packed[place] = Packed(call.places[0], len(call.places), foreign, codes.key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,15 +137,15 @@ class Asker:
     )  # by item, of those that were: when its time is up, on the loop's clock
     limit: float | None = None  # seconds that the others have, from when they are asked
 
-    async def ask_all(self, batch: Batch, places: Sequence[int], plan: Plan, into: Asked) -> None:
-        """Ask for the items at these places of the batch.
+    async def ask_all(self, batch: Batch, calls: Sequence[Call], into: Asked) -> None:
+        """Make these calls for items of the batch.
 
         A worker per slot, not a task per item. It stays in the gate until the batch has nothing left to send, or
         somebody before it in line wants in: so the batch before it ends first, and is checked while this one asks.
         """
-        if not places:  # its budget allows none, or nothing has to be asked
+        if not calls:  # its budget allows none, or nothing has to be asked
             return
-        waiting = iter(places)
+        waiting = iter(calls)
         weather = self.calls.weather
         gate, weight = weather.gate, weather.weight(batch.model)
         most, lane = weather.most(batch.model), INTERACTIVE if batch.interactive else NORMAL
@@ -162,32 +177,36 @@ class Asker:
                         into.began = clock()
 
             try:
-                while (place := next(waiting, None)) is not None:
-                    item = batch.items[place]
-                    until = self.until.get(item.id)
+                while (call := next(waiting, None)) is not None:
+                    items = [batch.items[place] for place in call.places]
+                    ends = [self.until[item.id] for item in items if item.id in self.until]
+                    until = min(ends, default=None)
                     try:
                         async with asyncio.timeout_at(until):
                             if not await may_ask():
                                 return
                     except TimeoutError:  # its own time was up while it waited
-                        into.replies[place] = too_late(self.past.get(item.id, NEW))
+                        for place, item in zip(call.places, items, strict=True):
+                            if self.until.get(item.id, math.inf) <= clock():
+                                into.replies[place] = too_late(self.past.get(item.id, NEW))
                         continue
                     except ModelCallError as error:  # its model could not be loaded
-                        into.replies[place] = error
+                        into.got(call, error)
                         return
-                    into.under_way.add(place)
+                    into.under_way += 1
                     sent = clock()
-                    if self.limit is not None and item.id not in self.past:
-                        until = sent + self.limit
-                    into.replies[place] = await self.calls.ask(plan.requests[place], until)
-                    into.seconds[place] = clock() - sent
-                    into.under_way.discard(place)
+                    if self.limit is not None and any(item.id not in self.past for item in items):
+                        until = min(sent + self.limit, until or math.inf)
+                    reply = await self.calls.ask(call.request, until)
+                    into.under_way -= 1
+                    into.got(call, reply)
+                    into.seconds |= dict.fromkeys(call.places, (clock() - sent) / len(call.places))
                     if gate.must_yield(turn=batch.id, lane=lane):
                         leave()
             finally:
                 leave()
 
-        workers = [asyncio.ensure_future(work()) for _ in range(min(self.calls.endpoint.slots, len(places)))]
+        workers = [asyncio.ensure_future(work()) for _ in range(min(self.calls.endpoint.slots, len(calls)))]
         try:
             await asyncio.gather(*workers)
         finally:

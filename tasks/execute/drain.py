@@ -22,7 +22,7 @@ from models.errors import BackendUnavailable
 from models.recipe import ROLLUP, Recipe, Rendered
 from models.settings import Endpoint, Settings
 from models.verdict import AnswerRow, BatchVerdict, Failure
-from tasks.execute import council
+from tasks.execute import council, pack_record, packing
 from tasks.execute.again import NEW, Past
 from tasks.execute.asking import Asked, Asker, Render, as_request, prompt_of
 from tasks.execute.budget import cost
@@ -43,7 +43,7 @@ from tasks.execute.reuse import Flights, Plan, Reply, Reuse, Reused
 from tasks.execute.router import Router
 from tasks.execute.sizing import Sizes
 from tasks.execute.stopping import last_thing, stop, to_the_end
-from tasks.execute.store import OnSplit, Scope, Store, Wish
+from tasks.execute.store import PER_BOARD, OnSplit, Scope, Store, Wish
 from tasks.execute.work import BREATHE, Batch, ClaimedItem, Report, Tally
 from tasks.tokens import CHARACTERS_PER_TOKEN
 
@@ -389,10 +389,13 @@ class Drain:
         if choice is None:
             return None
         model = choice.group.asks or self.model
+        packed = self._most_packed(self.recipes[choice.group.recipe], model) or 1
         size = size or (
             self.kept
             if self.kept and choice.group.urgency < URGENT
-            else self._sizes.half((choice.group.recipe, model), at_once=self._at_once(model), kept=self.kept)
+            else self._sizes.half(
+                (choice.group.recipe, model), at_once=packed * self._at_once(model), kept=self.kept
+            )
         )
         size = self._router.room(choice.group, size)
         if self.pressure.wants_trial(model):
@@ -403,11 +406,16 @@ class Drain:
             aged=(size + 1) // 2 if choice.aged else 0,
             patience=self._order.patience(choice.group),
             after=self._after,
+            together=max(PER_BOARD, packed),
         )
 
     def _at_once(self, model: str) -> int:
-        """Items of a model that are answered at a time."""
+        """Requests of a model that are answered at a time."""
         return min(self.endpoint.slots, self.pressure.most(model) or self.endpoint.slots)
+
+    def _most_packed(self, recipe: Recipe, model: str) -> int | None:
+        """Items of a recipe that a model is asked in one request; None: one."""
+        return recipe.header.pack if self.pressure.packs(recipe.name, model) else None
 
     def _describe(self, recipe: str, model: str | None) -> dict[str, Any]:
         known = self.recipes[recipe]
@@ -481,13 +489,13 @@ class Drain:
         plan = await self.reuse.plan(batch, recipe, self._requests(batch, rendered), rendered)
         so_far = Asked.of(batch)
         try:
-            await self._ask(batch, recipe, passages, plan, past, so_far)
+            await self._ask(batch, recipe, rendered, plan, past, so_far)
             replies = so_far.told(batch, simulated)
-            return await self.finish(batch, rendered, replies, plan, so_far.seconds)
+            return await self.finish(batch, rendered, replies, plan, so_far)
         except asyncio.CancelledError:
             if not so_far.whole and so_far.answered and not self.lease.lost.is_set():
                 replies = so_far.told(batch, simulated)
-                settle = partial(self._settle, batch, rendered, replies, plan, so_far.seconds)
+                settle = partial(self._settle, batch, rendered, replies, plan, so_far)
                 await last_thing(settle, self._tell)
             raise
         finally:
@@ -497,7 +505,7 @@ class Drain:
         self,
         batch: Batch,
         recipe: Recipe,
-        passages: Sequence[Sequence[Passage]],
+        rendered: Sequence[Rendered],
         plan: Plan,
         past: Mapping[int, Past],
         so_far: Asked,
@@ -506,16 +514,20 @@ class Drain:
         clock = asyncio.get_running_loop().time
         began = clock()
         if plan.ask:
-            tokens = self._estimate(batch, recipe, passages)
-            most = max(plan.requests[place].max_tokens for place in plan.ask)
-            grant = await self.pressure.reserve(len(plan.ask), tokens, most, batch.model)
+            most = self._most_packed(recipe, batch.model)
+            calls = packing.calls(
+                batch, recipe, plan, rendered, past, most=most, backend=self.endpoint.backend
+            )
+            tokens = max(packing.prompt_tokens(call.request) for call in calls)
+            answer = max(call.request.max_tokens for call in calls)
+            grant = await self.pressure.reserve(len(calls), tokens, answer, batch.model)
             try:
                 limit = time_limit(recipe, NEW, self.recipes, self.settings)
                 asker = Asker(self.calls, past, self._times_up(recipe, past), limit)
-                await asker.ask_all(batch, plan.ask[: grant.requests], plan, so_far)
+                await asker.ask_all(batch, calls[: grant.requests], so_far)
             finally:
                 plan.land(so_far.replies)
-                await self.pressure.settle(batch, so_far.spent(), grant, tokens + most)
+                await self.pressure.settle(batch, so_far.spent(), grant, tokens + answer)
             began = so_far.began or began  # without its wait for a model
         else:
             await self.pressure.not_asked(batch.model)
@@ -579,16 +591,27 @@ class Drain:
         rendered: Sequence[Rendered | None],
         replies: Sequence[Reply],
         plan: Plan | None = None,
-        seconds: Mapping[int, float] | None = None,
+        sent: Asked | None = None,
     ) -> Tally:
         """Check and write what was asked, also where the drain is stopped meanwhile; give back what was not.
 
-        `plan`: what was not asked for itself. `seconds`: by place, that the call took.
+        `plan`: what was not asked for itself. `sent`: how long calls took, and whom they asked together.
         """
-        settle = partial(self._settle, batch, rendered, replies, plan, seconds)
+        settle = partial(self._settle, batch, rendered, replies, plan, sent)
         tally, reports = await to_the_end(settle, self._tell)
         await self.pressure.judge(batch, [report for report in reports if not report.reused])
+        if self.recipes[batch.recipe].header.pack:
+            await self._record_packs(batch, reports)
         return tally
+
+    async def _record_packs(self, batch: Batch, reports: Sequence[Report]) -> None:
+        record = pack_record.record_of(reports)
+        paused = await self.store.query(
+            lambda connection: pack_record.count(connection, batch.recipe, batch.model, record)
+        )
+        if paused is not None:
+            log.warning("%s", paused)
+            await self.pressure.look()
 
     def _tell(self, settled: tuple[Tally, list[Report]]) -> None:
         """Of a batch that was stopped: nobody else counts it."""
@@ -600,15 +623,22 @@ class Drain:
         rendered: Sequence[Rendered | None],
         replies: Sequence[Reply],
         plan: Plan | None,
-        seconds: Mapping[int, float] | None,
+        sent: Asked | None,
     ) -> tuple[Tally, list[Report]]:
         recipe = self.recipes[batch.recipe]
         past = await self.store.past(batch.items)
+        packed = sent.packed if sent is not None else {}
         rows = [
             AnswerRow(
-                item.id, prompt.question, reply, prompt.passages, files=prompt.files, fence=prompt.fence
+                item.id,
+                prompt.question,
+                reply,
+                prompt.passages,
+                files=prompt.files,
+                fence=packed[place].key if place in packed else prompt.fence,
+                pack=packed[place].number if place in packed else None,
             )
-            for item, prompt, reply in zip(batch.items, rendered, replies, strict=True)
+            for place, (item, prompt, reply) in enumerate(zip(batch.items, rendered, replies, strict=True))
             if prompt is not None and isinstance(reply, ModelAnswer)
         ]
         checked = await self._checked(batch, recipe, rows)
@@ -631,8 +661,9 @@ class Drain:
             past,
             self.endpoint.context_tokens,
             deterministic=self.backend.name == "extractive",
+            packed={batch.items[place].id: each for place, each in packed.items()},
         )
-        took = seconds or {}
+        took = sent.seconds if sent is not None else {}
         reports = [
             reporter.report(recipe, item, prompt, reply, checked.verdicts.get(item.id), took.get(place))
             for place, (item, prompt, reply) in enumerate(zip(batch.items, rendered, replies, strict=True))
@@ -657,7 +688,7 @@ class Drain:
             validation=checked.validation,
             trace_id=self.trace_id,
             on_split=self.stages.on_split,
-            keys=plan.keeps(batch, replies) if plan is not None else {},
+            keys=plan.keeps(batch, replies, packed) if plan is not None else {},
             decided=decided,
         )
         unsent = [item.id for item, reply in zip(batch.items, replies, strict=True) if reply is None]

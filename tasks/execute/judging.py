@@ -17,7 +17,8 @@ from models.errors import BackendUnavailable, PenstockError
 from models.verdict import BatchVerdict, JudgeQuestion
 from tasks.execute.asking import Asked, Asker
 from tasks.execute.doors import Door, Doors
-from tasks.execute.reuse import Plan, Reply, Who
+from tasks.execute.packing import Call, singly
+from tasks.execute.reuse import Reply
 from tasks.execute.work import Batch
 from tasks.tokens import CHARACTERS_PER_TOKEN, weight
 
@@ -113,12 +114,10 @@ class Judge:
                 continue
             now, rest = rest[: grant.requests], rest[grant.requests :]
             so_far = Asked(replies)
-            plan = Plan(requests, Who(model), now)
             try:
-                await _while_held(door, Asker(door.calls), batch, now, plan, so_far)
+                await _while_held(door, Asker(door.calls), batch, singly(requests, now), so_far)
             finally:
-                spent = so_far.spent()
-                await door.pressure.settle(batch, [spent[place] for place in now], grant, tokens + MAX_TOKENS)
+                await door.pressure.settle(batch, so_far.spent(), grant, tokens + MAX_TOKENS)
         return replies
 
 
@@ -133,11 +132,9 @@ def unjudged(checked: BatchVerdict) -> set[int]:
     }
 
 
-async def _while_held(
-    door: Door, asker: Asker, batch: Batch, places: Sequence[int], plan: Plan, into: Asked
-) -> None:
+async def _while_held(door: Door, asker: Asker, batch: Batch, calls: Sequence[Call], into: Asked) -> None:
     """Ask as long as the endpoint's lease is held; what is under way when it is lost is given up."""
-    work = asyncio.ensure_future(asker.ask_all(batch, places, plan, into))
+    work = asyncio.ensure_future(asker.ask_all(batch, calls, into))
     lost = asyncio.ensure_future(door.lease.lost.wait())
     try:
         await asyncio.wait({work, lost}, return_when=asyncio.FIRST_COMPLETED)

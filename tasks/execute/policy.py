@@ -2,8 +2,8 @@
 
 docs/protocols.md shows that table and says what each step is. The first step that can be taken is taken:
 
-- `elsewhere` and `later` cost the item nothing. After `MAX_RETURNS` of them in a row it is given up: a server that
-  fails on one item only is poisoned by it.
+- `elsewhere`, `later` and `alone` cost the item nothing. After `MAX_RETURNS` of the first two in a row it is given up:
+  a server that fails on one item only is poisoned by it.
 - The others cost an attempt each, and there are `max_attempts` of them.
 - An item is also given up when `give_up_after` has passed since its first try, or would have before the next one.
 
@@ -113,12 +113,13 @@ def most_attempts(recipe: Recipe, settings: Settings) -> int:
 
 
 def most_tries(recipe: Recipe, recipes: Mapping[str, Recipe], settings: Settings) -> int:
-    """The bound: each attempt, of the recipe and of its fallbacks, ends or follows a row of at most MAX_RETURNS."""
+    """The bound: each attempt, of the recipe and of its fallbacks, ends or follows a row of at most MAX_RETURNS; and
+    once it may have been packed in vain."""
     tries = 0
     following: str | None = recipe.name
     while following is not None:
         each = recipes[following]
-        tries += most_attempts(each, settings) * MAX_RETURNS
+        tries += most_attempts(each, settings) * MAX_RETURNS + (each.header.pack is not None)
         following = each.header.fallback
     return tries
 
@@ -133,6 +134,8 @@ def after_success(recipe: Recipe) -> Next:
 def _come_back(
     error_type: ErrorType, settings: Settings, past: Past, retry_after: float | None, jitter: float
 ) -> Next | None:
+    if Step.ALONE in error_type.rule.steps:
+        return Next("retry")  # once at most: whoever was answered is never packed again
     if past.returns + 1 >= MAX_RETURNS:
         return None
     delay = min(settings.retry_delay * 2 ** min(past.returns, 16), settings.retry_delay_cap)

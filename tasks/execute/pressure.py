@@ -213,6 +213,10 @@ class Pressure:
     def _may_try(self, blocked: breaker.Blocked, model: str) -> bool:
         return (blocked.trial or model in self._forgiven) and self._trying is None
 
+    def packs(self, recipe: str, model: str) -> bool:
+        """May several items of a recipe be asked of a model in one request?"""
+        return self._paused.packs(recipe, model)
+
     @property
     def broken(self) -> bool:
         """Whether any model is left alone after failures."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from models.calls import ModelAnswer, ModelCallError
@@ -14,7 +14,9 @@ from models.settings import Settings
 from models.verdict import Verdict
 from tasks.execute import policy
 from tasks.execute.again import Past, longest_answer
+from tasks.execute.packing import Packed
 from tasks.execute.work import ClaimedItem, Report
+from tasks.validate.members import OWN_ITEM
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,9 @@ class Reporter:
     settings: Settings
     past: Mapping[int, Past]
     context_tokens: int = 8192  # of the endpoint
+    packed: Mapping[int, Packed] = field(
+        default_factory=dict
+    )  # by item, of those that were asked with others
     deterministic: bool = False  # the same question gets the same answer: asking again is pointless
 
     def report(
@@ -46,6 +51,13 @@ class Reporter:
         report = self._report(recipe, item, rendered, reply, verdict, seconds)
         report.checks += [note.as_json() for note in rendered.notes]
         report.seconds, report.tried = seconds, rendered.tried
+        if (packed := self.packed.get(item.id)) is not None:
+            report.members = packed.members
+            report.checks.append(
+                {"layer": "call", "check": "packed", "error_type": None, "message": packed.words}
+            )
+        elif (past := self.past.get(item.id)) is not None and verdict is not None and verdict.passed:
+            report.mends = past.failed_packed
         if report.next.why:
             report.error = f"{report.error} {report.next.why}"
         return report
@@ -101,6 +113,8 @@ class Reporter:
             )
         else:
             error_type = verdict.failures[0].error_type
+            if item.id in self.packed and any(failure.check == OWN_ITEM for failure in verdict.failures):
+                error_type = ErrorType.PACKED  # mixed up with another member's
             report = Report(
                 item,
                 rendered.prompt_hash,

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -139,13 +139,19 @@ class Plan:
             {number: self.found[place] for number, place in enumerate(places)},
         )
 
-    def keeps(self, batch: Batch, replies: Sequence[Reply]) -> dict[int, bytes]:
-        """By item the keys of the answers that may be found again once they are accepted."""
+    def keeps(
+        self, batch: Batch, replies: Sequence[Reply], without: Collection[int] = ()
+    ) -> dict[int, bytes]:
+        """By item the keys of the answers that may be found again once they are accepted.
+
+        `without`: places that were asked together with others, which is not the very same request.
+        """
         return {
             batch.items[place].id: key
             for place, key in self.keys.items()
             if place not in self.found
             and place not in self.follows
+            and place not in without
             and isinstance(reply := replies[place], ModelAnswer)
             and reply.simulated == self.who.simulated
         }

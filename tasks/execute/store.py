@@ -69,6 +69,7 @@ class Wish:
     aged: int = 0  # of these, the group's oldest that have waited for `patience` seconds
     patience: float = 0.0
     after: int = -1  # the board that was served last
+    together: int = PER_BOARD
 
 
 FEW_BOARDS = 50
@@ -147,7 +148,7 @@ class Store:
                 "size": wish.size,
                 "aged": wish.aged,
                 "patience": wish.patience,
-                "spread": max(1, wish.size // PER_BOARD),
+                "spread": max(1, wish.size // wish.together),
                 "after": wish.after,
                 "without": [*without, *(board for board, left in room.items() if not left)],
                 "limited": list(room),
@@ -190,7 +191,7 @@ class Store:
         async with self._lock, self._connection.transaction():
             cursor = await self._connection.execute(statement("execute.past"), parameters)
             found: dict[int, Past] = {}
-            for item_id, *counts, recipes, why in await cursor.fetchall():
+            for item_id, *counts, recipes, why, packed in await cursor.fetchall():
                 elapsed, returns, here, truncated, too_long, memory, error_type, error = counts
                 found[item_id] = Past(
                     elapsed=elapsed,
@@ -203,6 +204,7 @@ class Store:
                     error=error,
                     recipes=tuple(recipes),
                     reason=reason_of(*why) if why else None,
+                    packed=packed,
                 )
             return found
 
@@ -395,6 +397,7 @@ def _columns(reports: Sequence[Report], asked: str) -> dict[str, list[Any] | Non
         "next_models": [report.next.next_model for report in reports],
         "elsewhere": [report.next.elsewhere for report in reports],
         "tried": [report.tried or None for report in reports],
+        "members": [report.members for report in reports],
     }
     for name, values in columns.items():
         # What no row has need not be sent: unnest fills up with nulls what is shorter than the items.

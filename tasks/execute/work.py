@@ -73,6 +73,8 @@ class Report:
     digest: str | None = None  # of the model that was asked; None: its server does not say
     seconds: float = 0.0  # that the try took, an error's too
     tried: str = ""  # what was otherwise than at a first try
+    members: int | None = None  # items of its request, where there were several
+    mends: bool = False  # it failed its checks together with others, and passes them alone
 
 
 @dataclass(slots=True)

@@ -20,6 +20,7 @@ MEANING: dict[str, str] = {
     ErrorType.TRUNCATED: "the answer was cut off",
     ErrorType.EMPTY: "the answer was empty",
     ErrorType.ECHO: "the answer only repeats the question",
+    ErrorType.PACKED: "it was asked together with others, and its answer could not be told from theirs",
     ErrorType.MALFORMED: "the answer could not be read",
     ErrorType.NO_EVIDENCE: "nothing in the documents of the run answers it closely enough to be quoted",
     ErrorType.SCHEMA: "the answer does not have the form that was asked for",

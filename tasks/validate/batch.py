@@ -6,6 +6,7 @@ One verdict per row, never fewer. The names of all checks: tasks/validate/names.
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
@@ -71,7 +72,7 @@ def check_rows(
     recipe: Recipe, rows: Sequence[AnswerRow], engine: Engine, asked: Collection[int] | None = None
 ) -> BatchVerdict:
     """The same without the judge, synchronous; only within the engine's thread."""
-    reads = _checked_members([_read(recipe, row) for row in rows])
+    reads = _of_their_own([_read(recipe, row) for row in rows])
     ruled = check_rules(recipe, reads, engine, asked)
     verdicts: dict[int, Verdict] = {}
     for read, failures in zip(reads, ruled.failures, strict=True):
@@ -130,6 +131,18 @@ def _spoken(recipe: Recipe, value: str, row: AnswerRow) -> list[Failure]:
     if found is None and recipe.header.language is AnswerLanguage.ITEM:
         found = check_language(value, row.question, row.passages)
     return [found] if found is not None else []
+
+
+def _of_their_own(reads: list[Read]) -> list[Read]:
+    """Each pack by itself: only what was asked together can be mixed up. What was asked alone, among one another."""
+    packs: dict[int | None, list[int]] = defaultdict(list)
+    for place, read in enumerate(reads):
+        packs[read.row.pack].append(place)
+    checked = list(reads)
+    for places in packs.values():
+        for place, read in zip(places, _checked_members([reads[place] for place in places]), strict=True):
+            checked[place] = read
+    return checked
 
 
 def _checked_members(reads: list[Read]) -> list[Read]:

@@ -22,6 +22,7 @@ from models.verdict import AnswerRow, Failure
 from tasks.foreign import excerpt, one_line
 
 LAYER = "grounding"
+OWN_ITEM = "own_item"
 QUESTION = 2000
 ANSWER = 2000
 CITED = 1000
@@ -141,7 +142,7 @@ def _given(row: AnswerRow) -> frozenset[str]:
 def _failure(own: AnswerRow, other: AnswerRow) -> Failure:
     return Failure(
         LAYER,
-        "own_item",
+        OWN_ITEM,
         ErrorType.GROUNDING,
         f"It seems to be another item's answer: it has next to none of the words of {excerpt(_title(own))}, "
         f"and it is mixed up with item {other.item_id} ({excerpt(_title(other))}).",

@@ -173,7 +173,7 @@ def _objects_within(text: str, how: tuple[str, ...]) -> list[Read]:
         depth += _opened(text[after:at])
         read: Read | None
         try:
-            value, after = _DECODER.raw_decode(text, at)
+            value, after = DECODER.raw_decode(text, at)
             read = Read(value, how)
         except (ValueError, RecursionError):
             read, after = _mend(text, at, how) or (None, at + 1)
@@ -210,7 +210,7 @@ def _opened(prose: str) -> int:
 
 def _decode(text: str) -> Any:
     try:
-        return _DECODER.decode(text)
+        return DECODER.decode(text)
     except (ValueError, RecursionError):
         return None
 
@@ -229,7 +229,8 @@ def _finite(literal: str) -> float:
     return number
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_float=_finite, parse_constant=_finite)
+DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_float=_finite, parse_constant=_finite)
+"""Raises ValueError for repeated keys, NaN and numbers beyond a double, too."""
 
 
 def _problems(recipe_hash: str, schema: dict[str, Any], data: dict[str, Any]) -> list[str]:

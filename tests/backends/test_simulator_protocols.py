@@ -14,6 +14,7 @@ import pytest_asyncio
 from backends.simulator import Inside, inside
 from backends.simulator.answers import ENGLISH, RUSSIAN
 from backends.simulator.faults import FAULTS
+from backends.simulator.packs import FAULTS as PACKS
 
 from .conftest import SCHEMA, in_seconds
 from .speaking import ALL, ANTHROPIC, GEMINI, OLLAMA, OPENAI, PROMPT, Heard, Speaks
@@ -147,6 +148,7 @@ TEXTS = {
     "think": "<think>\nWhat is asked for? {braces}\n</think>\n\n" + SAID,
     "truncated": SAID[: len(SAID) // 2],
     "unfinished": SAID[: len(SAID) // 2],
+    **dict.fromkeys(PACKS, SAID),  # this prompt is one request: tests/execute/test_packing.py has several
 }
 ENDS_BADLY = ("hang", "stall", "broken", "cut", "nonsense", "refusal", "blocked")
 

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from psycopg.rows import TupleRow
 
-from models.calls import ModelAnswer, ModelRequest, Passage, Probe
+from models.calls import Backend, ModelAnswer, ModelRequest, Passage, Probe
 from models.enums import BackendName, Status
 from models.recipe import Recipe, RecipeHeader, Rendered
 from models.settings import Endpoint, Settings
@@ -130,7 +130,7 @@ class World:
             return connection.execute(query.encode()).fetchall()
 
     async def drain(
-        self, backend: InProcess, *recipes: Recipe, stages: Stages = STAGES, **options: Any
+        self, backend: Backend, *recipes: Recipe, stages: Stages = STAGES, **options: Any
     ) -> Tally:
         known = {each.name: each for each in recipes or (recipe(),)}
         return await drain(

@@ -22,7 +22,7 @@ from tasks.execute.asking import Asked, Asker
 from tasks.execute.calls import Calls
 from tasks.execute.gate import Gate
 from tasks.execute.order import Group, Order
-from tasks.execute.reuse import Plan, Who
+from tasks.execute.packing import singly
 from tasks.execute.work import Batch, ClaimedItem
 
 URGENCY = 12
@@ -161,8 +161,7 @@ class World:
     async def _half(self, asker: Asker, order: Order, batch: Batch) -> None:
         asked = Asked.of(batch)
         requests = [ModelRequest(item.id, batch.model, "", f"item {item.id}") for item in batch.items]
-        everyone = list(range(len(requests)))
-        await asker.ask_all(batch, everyone, Plan(requests, Who(batch.model), everyone), asked)
+        await asker.ask_all(batch, singly(requests, range(len(requests))), asked)
         assert asked.began is not None
         order.ended(seconds := asyncio.get_running_loop().time() - asked.began)
         self.batches.append(seconds)

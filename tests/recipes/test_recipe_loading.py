@@ -131,6 +131,20 @@ def test_an_unknown_name_is_a_sentence(tmp_path: Path) -> None:
         pytest.param(header(SCHEMA + "text_field: anser\n"), r":10: .*mean `answer`", id="text-field"),
         pytest.param(header("grounding: required\n"), r":9: `grounding: required` needs a schema", id="grounding"),
         pytest.param(header("splits: true\n"), r":9: `splits: true` needs", id="splits"),
+        pytest.param(header("pack: 1\n"), r":9: `pack`: Input should be greater", id="pack-of-one"),
+        pytest.param(header("pack: 4\nmax_tokens: 5000\n"), r":10: `pack` needs shorter answers", id="long-pack"),
+        pytest.param(
+            header("pack: 4\nanswer_schema: {type: object, properties: {answer: {$ref: '#'}}}\n"),
+            r":10: `pack` can't be used here: the schema refers to '#'",
+            id="pack-of-itself",
+        ),
+        pytest.param(
+            header(
+                "pack: 4\nsplits: true\nanswer_schema: {type: object, properties: {answer: {}, subtasks: {}}}\n"
+            ),
+            r":9: a recipe with `splits` can't `pack`",
+            id="packed-splits",
+        ),
         pytest.param(header("backends: [olama]\n"), r":9: 'olama' is no backend.*`ollama`", id="backend"),
         pytest.param(header("fallback: nowhere\n"), r"`fallback` is 'nowhere', which is no recipe", id="fallback"),
         pytest.param(header("fallback: mine\n"), r"in a circle \(mine -> mine\)", id="circle"),

@@ -178,6 +178,17 @@ create table streak (
   primary key (recipe, model)
 ) with (fillfactor = 50);
 
+-- How well a model answers several items of a recipe in one request (tasks/execute/pack_record.py).
+create table packing (
+  recipe       text not null,
+  model        text not null,
+  asked        integer not null default 0,    -- items that were asked with others lately
+  bad          integer not null default 0,    -- of them, those that had to be asked alone for it
+  calls        bigint not null default 0,     -- all requests with several items
+  members      bigint not null default 0,     -- all items in them
+  primary key (recipe, model)
+) with (fillfactor = 50);
+
 create table item (
   id           bigint generated always as identity primary key,
   board_id     bigint not null references board on delete cascade,
@@ -347,6 +358,7 @@ create table attempt (
   trace_id          text,
   simulated         boolean not null default false,
   cached            boolean not null default false,  -- no call was made for it: its tokens were paid for another one
+  members           smallint,                 -- items of its request, where there were several: tokens are its share
   finished_at       timestamptz not null default now(),
   unique (item_id, number)
 );
