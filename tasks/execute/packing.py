@@ -29,6 +29,9 @@ WITHOUT_SCHEMAS = frozenset({BackendName.MLX, BackendName.COMMAND, BackendName.P
 """Nothing holds their answers to a schema, so they are asked for in tags, which are easier to get right than nested
 JSON."""
 
+MOST_FAILURES = 2
+"""Of the server in a row, after which an item is asked alone."""
+
 _TOO_LATE = frozenset({TimeoutKind.TOTAL, TimeoutKind.STALL})
 
 
@@ -169,8 +172,10 @@ def prompt_tokens(request: ModelRequest) -> int:
 
 
 def may_be_packed(item: ClaimedItem, past: Past | None) -> bool:
-    """Only once: who was answered, or began anew after that, is asked alone."""
-    return not item.attempts and not item.tried_before and not (past is not None and past.answered)
+    """Only once: who was answered, or began anew after that, is asked alone; and so is whose server failed on it again
+    and again, or one member that it can't bear would keep all the others from being answered."""
+    tried = past is not None and (past.answered or past.returns >= MOST_FAILURES)
+    return not item.attempts and not item.tried_before and not tried
 
 
 def _groups(

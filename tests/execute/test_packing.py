@@ -29,7 +29,7 @@ from tasks.packs.prompt import MOST_TOKENS
 from tasks.prompts import render
 from tasks.validate import validate_batch
 
-from .conftest import World, no_split
+from .conftest import InProcess, World, answered, no_split, recipe
 
 PROMPT = """\
 The key of this request is {{ fence }}.
@@ -384,8 +384,9 @@ def test_who_is_packed() -> None:
     assert sizes(requests_for(items, recipe)) == [8]
     assert sizes(requests_for(items, recipe, interactive=True)) == [1] * 8
     assert sizes(requests_for(items, recipe, backend="extractive")) == [1] * 8
-    answered, returned = Past(here=1, returns=0), Past(here=2, returns=2)
-    assert sizes(requests_for(items, recipe, {1: answered, 2: returned})) == [1, 7]
+    once, returned, twice = Past(here=1, returns=0), Past(here=1, returns=1), Past(here=2, returns=2)
+    assert sizes(requests_for(items, recipe, {1: once, 2: returned})) == [1, 7]
+    assert sizes(requests_for(items, recipe, {1: twice})) == [1, 7]
     charged, anew = item(1, attempts=1), item(1, tried_before=2)
     assert sizes(requests_for([charged, *items[1:]], recipe)) == [1, 7]
     assert sizes(requests_for([anew, *items[1:]], recipe)) == [1, 7]
@@ -466,3 +467,19 @@ def test_the_servers_fault_is_each_ones_and_what_is_the_packs_is_asked_alone(
     assert {reply.retry_after for reply in replies if isinstance(reply, ModelCallError)} == {
         error.retry_after if each is error.error_type else None
     }
+
+
+async def test_who_a_server_can_not_bear_keeps_nobody_else_from_being_answered(world: World) -> None:
+    ids = world.add(8)
+    with world.database.connect() as connection:
+        connection.execute("update item_source set title = 'poison' where item_id = %s", [ids[3]])
+
+    async def reply(request: ModelRequest) -> str:
+        if "poison" in request.prompt:
+            raise ModelCallError(ErrorType.SERVER_ERROR, "It failed.")
+        return await answered(request)
+
+    settings = world.settings.model_copy(update={"breaker_failures": 1000})
+    tally = await world.drain(InProcess(reply), recipe(pack=8), settings=settings)
+    assert (tally.accepted, tally.deferred) == (7, 1)
+    assert world.rows("select id from item where status = 3") == [(ids[3],)]
