@@ -241,12 +241,16 @@ def _fence(secret: bytes, recipe: Recipe, view: ItemView, passages: Sequence[Pas
     a part, as a remembered answer. So a retry gets a key that no model has seen, and so does a request in any text of
     which the key stands.
     """
-    shared = [recipe.hash, view.board_title, view.parent_title, view.parent_body]
-    key = hmac.digest(secret, orjson.dumps(shared), "sha256").hex()[:FENCE_CHARACTERS]
+    key = _keyed(secret, recipe.hash, view.board_title, view.parent_title, view.parent_body)
     texts = [*[getattr(view, name) for name in _FIELDS], *[f"{p.cite}\n{p.text}" for p in passages]]
     if reason or key in "\n".join(texts).lower():
         return secrets.token_hex(FENCE_CHARACTERS // 2)
     return key
+
+
+@lru_cache(maxsize=64)
+def _keyed(secret: bytes, *shared: str) -> str:
+    return hmac.digest(secret, orjson.dumps(shared), "sha256").hex()[:FENCE_CHARACTERS]
 
 
 def _shown(passage: Passage, redacted: Redaction) -> Passage:

@@ -132,7 +132,10 @@ def criteria_of(question: str) -> list[str]:
     found: list[str] = []
     inside = False
     labels = _labels()
-    for line in visible(question).split("\n"):
+    shown = visible(question)
+    if labels.search(shown) is None:  # as in most: six times as quick
+        return found
+    for line in shown.split("\n"):
         label = _LABEL.fullmatch(line)
         if label and labels.fullmatch(label["name"].strip()):
             inside = True

@@ -87,7 +87,8 @@ def _words(text: str) -> list[str]:
     if not plain.isascii():
         apart = unicodedata.normalize("NFKD", plain)
         plain = "".join(letter for letter in apart if not unicodedata.combining(letter)).replace("ı", "i")
-    return _WORD.findall(_FENCE.sub(" ", plain.casefold()).replace("_", " "))
+    folded = plain.casefold().replace("_", " ")
+    return _WORD.findall(_FENCE.sub(" ", folded) if "<" in folded else folded)
 
 
 def _announced(text: str) -> str:

@@ -150,6 +150,8 @@ def language_of(text: str) -> str | None:
 
 
 def _script_of(text: str, fewest: int, share: float) -> str | None:
+    if len(text) < (fewest if text.isascii() else min(fewest, FEWEST_SYLLABLES)):
+        return None
     names = ("latin",) if text.isascii() else tuple(_LETTERS)
     counts = dict.fromkeys(_LETTERS, 0) | {name: len(_LETTERS[name].findall(text)) for name in names}
     if counts["kana"] >= 3:
