@@ -17,6 +17,8 @@ from interfaces.cli import commands
 from models.findings import FINDINGS
 
 FINDINGS_PLACE = re.compile(r"(<!-- findings -->\n).*?(<!-- /findings -->)", re.DOTALL)
+LIST_ITEM = re.compile(r"\n\s*(?=- )")
+"""Where a line of a list begins: each keeps a line of its own."""
 HEAD = """\
 # The command line
 
@@ -53,7 +55,10 @@ def _section(words: tuple[str, ...], command: Any) -> str:
 
 
 def _paragraphs(text: str) -> str:
-    return "\n\n".join(" ".join(part.split()) for part in text.strip().split("\n\n"))
+    return "\n\n".join(
+        "\n".join(" ".join(line.split()) for line in LIST_ITEM.split(part))
+        for part in text.strip().split("\n\n")
+    )
 
 
 def _row(parameter: Any) -> str:

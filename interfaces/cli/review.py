@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import click
 import typer
 
+from interfaces.cli.default import Listing
 from interfaces.cli.items import Boards
 
 if TYPE_CHECKING:
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
     from models.review import Decided
 
 app = typer.Typer(
-    no_args_is_help=True, help="What waits for a person: list, show, accept, edit, retry, reject."
+    cls=Listing,
+    help="What waits for a person: list, show, accept, edit, retry, reject. `penstock review` alone lists.",
 )
 
 Numbers = Annotated[

@@ -23,26 +23,31 @@ COLOURS = {
     RunState.INTERRUPTED: "red",
 }
 MOST_BOARDS = 20
+WIDE = 110  # columns from which the year and the backend have room
 
 
-def runs_table(rows: Sequence[RunRow]) -> Table:
+def runs_table(rows: Sequence[RunRow], width: int) -> Table:
+    """The list, `width` columns wide: a narrow one has no year and leaves the backend to `runs show`."""
+    wide = width >= WIDE
     table = Table(show_edge=False, pad_edge=False)
     for name in ("Run", "State", "Begun"):
         table.add_column(name, no_wrap=True)
     table.add_column("Boards", overflow="fold")
     for name in ("Done", "Person", "Open"):
-        table.add_column(name, justify="right")
-    table.add_column("Backend")
+        table.add_column(name, justify="right", no_wrap=True)
+    if wide:
+        table.add_column("Backend", no_wrap=True)
     for row in rows:
+        begun = row.started_at.astimezone()
         table.add_row(
             row.short,
             Text(_state(row), COLOURS[row.state]),
-            f"{row.started_at.astimezone():%Y-%m-%d %H:%M}",
+            f"{begun:%Y-%m-%d %H:%M}" if wide else f"{begun:%m-%d %H:%M}",
             Text(_boards(row)),
             str(row.done),
             str(row.waiting),
             str(row.open),
-            Text(clean(row.backend or "")),
+            *([Text(clean(row.backend or ""))] if wide else []),
         )
     return table
 
@@ -105,4 +110,7 @@ def _next(row: RunRow) -> str:
         return f"penstock runs pause {row.short}   penstock runs cancel {row.short}"
     if row.state in RESUMABLE:
         return f"penstock runs resume {row.short}"
-    return f"penstock runs rerun {row.short} --from execute --deferred --dry-run"
+    again = f"penstock runs rerun {row.short} --from execute"
+    if row.waiting:
+        return f"penstock review list   {again} --deferred --dry-run"
+    return again if row.open else f"{again} --all --dry-run"

@@ -52,7 +52,8 @@ def list_runs(
         said = orjson.dumps([row.as_json() for row in rows], option=orjson.OPT_INDENT_2)
         sys.stdout.write(said.decode() + "\n")
     elif rows:
-        console().print(runs_table(rows))
+        terminal = console()
+        terminal.print(runs_table(rows, terminal.width))
     else:
         console().print("There is no run yet. `penstock run PATH` makes one.", markup=False)
 
