@@ -21,8 +21,9 @@ from models.run import Wish
 from models.settings import Endpoint, Settings
 from sql.connection import Database
 from sql.statements import statement
+from tasks.execute.batch_runner import Stages
 from tasks.execute.doors import Doors
-from tasks.execute.drain import Drain, Stages
+from tasks.execute.drain import Drain
 from tasks.execute.halt import Halt
 from tasks.execute.lease import endpoint_lease
 from tasks.execute.reuse import Flights

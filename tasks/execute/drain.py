@@ -11,41 +11,29 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import partial
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from models.calls import Backend, Batches, HasBatches, ModelAnswer, ModelRequest, Passage, Probe
-from models.enums import ErrorType
+from models.calls import Backend, HasBatches, Probe
 from models.errors import BackendUnavailable
-from models.recipe import ROLLUP, Recipe, Rendered
+from models.recipe import Recipe
 from models.settings import Endpoint, Settings
-from models.verdict import AnswerRow, BatchVerdict, Failure
-from tasks.execute import council, pack_record, packing
-from tasks.execute.again import NEW, Past
-from tasks.execute.asking import Asked, Asker, Render, as_request, prompt_of
-from tasks.execute.budget import cost
-from tasks.execute.calls import Calls, Learn
+from tasks.execute import council
+from tasks.execute.batch_runner import BatchRunner, Stages
+from tasks.execute.by_provider import ByProvider
+from tasks.execute.calls import Calls
 from tasks.execute.doors import Door, Doors
 from tasks.execute.halt import Halt
-from tasks.execute.judging import Judge, unjudged
 from tasks.execute.lease import Lease
-from tasks.execute.limits import Grant, Reservation
 from tasks.execute.order import URGENT, Choice, Group, Order
-from tasks.execute.parts import gather
-from tasks.execute.policy import time_limit
 from tasks.execute.pressure import Pressure, WhyNot
-from tasks.execute.provider_batch import run_provider_batches
-from tasks.execute.provider_rows import Prepared
-from tasks.execute.reporting import Reporter
-from tasks.execute.reuse import Flights, Plan, Reply, Reuse, Reused
+from tasks.execute.reuse import Flights, Reuse
 from tasks.execute.router import Router
 from tasks.execute.sizing import Sizes
-from tasks.execute.stopping import last_thing, stop, to_the_end
-from tasks.execute.store import PER_BOARD, OnSplit, Scope, Store, Wish
-from tasks.execute.work import BREATHE, Batch, ClaimedItem, Report, Tally
-from tasks.tokens import CHARACTERS_PER_TOKEN
+from tasks.execute.stopping import stop
+from tasks.execute.store import PER_BOARD, Scope, Store, Wish
+from tasks.execute.work import Batch, ClaimedItem, Tally
 
 log = logging.getLogger(__name__)
 
@@ -60,27 +48,8 @@ HURRY_SECONDS = 60.0
 INTERACTIVE_SECONDS = 300.0
 """How long slots are kept for interactive items after the last one."""
 
-Recall = Callable[[Any, Sequence[ClaimedItem], int], Awaitable[list[list[Passage]]]]
-CheckSplits = Callable[[Any, Mapping[int, dict[str, Any]]], Awaitable[dict[int, str]]]
-FilesFor = Callable[[Sequence[ClaimedItem], int, Sequence[Sequence[Passage]]], Awaitable[list[list[Passage]]]]
-"""What an item's folder or repository has for it, beside the passages that it has already."""
-Validate = Callable[..., Awaitable[BatchVerdict]]
-"""As tasks.validate.validate_batch; `judge` is given where the recipe has one."""
 
 RunOne = Callable[[Batch], Awaitable[Tally]]
-
-
-@dataclass(frozen=True, slots=True)
-class Stages:
-    """The other stages that a drain calls; given by the flow, so that this module knows none of them."""
-
-    recall: Recall
-    render: Render
-    validate: Validate
-    on_split: OnSplit
-    check_splits: CheckSplits | None = None
-    files: FilesFor | None = None
-    learn: Learn | None = None
 
 
 @dataclass(slots=True)
@@ -105,17 +74,11 @@ class Drain:
     halt: Halt = field(default_factory=Halt)  # what a person wants of the run that it is a part of
     tally: Tally = field(default_factory=Tally)
     pressure: Pressure = field(init=False)
-    calls: Calls = field(init=False)
-    reuse: Reuse = field(init=False)
-    door: Door = field(init=False)
+    runner: BatchRunner = field(init=False)
     _order: Order = field(init=False)
     _router: Router = field(init=False)
     _sizes: Sizes = field(init=False)
     _after: int = -1  # the board that was served last
-    _granted: dict[int, tuple[Reservation, int]] = field(
-        default_factory=dict
-    )  # by item that a provider's batch is to have: what is reserved for it, and the estimate of its tokens
-    _put_off: list[int] = field(default_factory=list)
     _vain: int = 0  # looks in a row that found nothing to claim
     _why_not: WhyNot | None = None  # nothing that is there may be claimed
     _interactive_at: float | None = None  # when interactive items were last there
@@ -137,15 +100,34 @@ class Drain:
             self.halt,
         )
         self._order = Order(self.settings.max_wait, self.model)
-        self.calls = Calls(self.backend, self.endpoint, self.pressure, self.deadline, self.stages.learn)
-        self.door = Door(self.endpoint, self.pressure, self.lease, self.calls)
-        self.reuse = Reuse(
-            self.store.query,
-            self.backend,
-            self.endpoint,
-            self.settings.cache_days,
-            self.flights,
-            self.probe,
+        self._sizes = Sizes(self.settings.batch_size, self.settings.batch_seconds)
+        self.runner = BatchRunner(
+            store=self.store,
+            door=Door(
+                self.endpoint,
+                self.pressure,
+                self.lease,
+                Calls(self.backend, self.endpoint, self.pressure, self.deadline, self.stages.learn),
+            ),
+            recipes=self.recipes,
+            stages=self.stages,
+            settings=self.settings,
+            reuse=Reuse(
+                self.store.query,
+                self.backend,
+                self.endpoint,
+                self.settings.cache_days,
+                self.flights,
+                self.probe,
+            ),
+            doors=self.doors,
+            halt=self.halt,
+            order=self._order,
+            sizes=self._sizes,
+            tally=self.tally,
+            trace_id=self.trace_id,
+            deterministic=self.backend.name == "extractive",
+            deadline=self.deadline,
         )
         self._router = Router(
             self.settings,
@@ -154,7 +136,6 @@ class Drain:
             self.endpoint.url,
             self.chance,
         )
-        self._sizes = Sizes(self.settings.batch_size, self.settings.batch_seconds)
 
     @property
     def kept(self) -> int:
@@ -172,19 +153,20 @@ class Drain:
         """
         run_batch = run_batch or self.run_batch
         running: dict[asyncio.Task[Tally], Batch] = {}
+        by_provider = ByProvider(self.runner, lambda size: self._claim([], size))
         await self.pressure.start()
         self._order.load_seconds = self.pressure.switch.load_seconds
         await self._router.start(self.backend, self.probe, asyncio.get_running_loop().time())
         watch = asyncio.create_task(self._watch(), name=f"watch {self.lease.resource}")
         if self.doors is not None:
-            self.doors.hold(self.door)
+            self.doors.hold(self.runner.door)
         try:
             while True:
                 self._check()
                 if watch.done():
                     watch.result()
                 if self.endpoint.batches and isinstance(self.backend, HasBatches):
-                    batches = self._send_batches(self.backend.batches)
+                    batches = by_provider.send(self.backend.batches)
                     if (sent := await self.halt.unless_heard(batches)) is not None:
                         self.tally.add(sent)
                     if not await self._wait_for_later():
@@ -200,11 +182,15 @@ class Drain:
             try:
                 await self._abandon(running)
                 if self.doors is not None:
-                    await self.doors.let_go(self.door)
+                    await self.doors.let_go(self.runner.door)
             finally:
                 stop(watch)
                 await asyncio.wait([watch])
                 await self.pressure.aclose()
+
+    async def run_batch(self, batch: Batch) -> Tally:
+        """One batch from claimed to settled."""
+        return await self.runner.run(batch)
 
     async def _collect(self, running: dict[asyncio.Task[Tally], Batch], watch: asyncio.Task[None]) -> None:
         """Until a batch ended or there is something new to claim."""
@@ -234,8 +220,8 @@ class Drain:
             return
         if running:
             await self.store.give_back([item.id for batch in running.values() for item in batch.items])
-        if (self.pressure.stop_because or self.pressure.broken) and self._put_off:
-            await self.store.undelay(self._put_off)
+        if (self.pressure.stop_because or self.pressure.broken) and self.runner.put_off:
+            await self.store.undelay(self.runner.put_off)
 
     async def _watch(self) -> None:
         """Every second: what others know, deadlines that are near, and whether somebody came who can't wait."""
@@ -255,78 +241,6 @@ class Drain:
             self.pressure.gate.reserved = self.kept if recent else 0
             self.pressure.gate.changed()
             await self.pressure.watched()
-
-    async def _send_batches(self, batches: Batches) -> Tally:
-        """By the provider's batch API: until nothing is left to send, and none of them is out."""
-        return await run_provider_batches(
-            batches,
-            self.endpoint,
-            self.lease,
-            query=self.store.query,
-            claim=lambda size: self._claim([], size),
-            prepare=self._prepared,
-            request=partial(as_request, context_tokens=self.endpoint.context_tokens, recipes=self.recipes),
-            settle=self._finish_batch,
-            give_back=self._not_sent,
-            recipes=self.recipes,
-            breaker_failures=self.settings.breaker_failures,
-            deadline=self.deadline,
-        )
-
-    async def _prepared(self, batch: Batch) -> Prepared:
-        recipe = self.recipes[batch.recipe]
-        past = await self.store.past(batch.items)
-        batch, passages, simulated = await self._material(batch, recipe)
-        rendered = await self._rendered(batch, recipe, passages, past)
-        batch, passages, rendered = await self._without_known(batch, passages, rendered)
-        tokens = self._estimate(batch, recipe, passages)
-        grant = await self.pressure.reserve(len(batch.items), tokens, recipe.header.max_tokens, batch.model)
-        if grant.reserved is not None:
-            each = grant.reserved.part(1)
-            self._granted |= {
-                item.id: (each, tokens + recipe.header.max_tokens) for item in batch.items[: grant.requests]
-            }
-        if unasked := batch.items[grant.requests :]:
-            await self.store.give_back([item.id for item in unasked])
-            batch = replace(batch, items=batch.items[: grant.requests])
-        return Prepared(batch, tuple(rendered[: len(batch.items)]), simulated)
-
-    async def _without_known(
-        self, batch: Batch, passages: list[list[Passage]], rendered: list[Rendered]
-    ) -> tuple[Batch, list[list[Passage]], list[Rendered]]:
-        """Settle what has an answer already, and go on with the rest."""
-        recipe = self.recipes[batch.recipe]
-        plan = await self.reuse.keyed(batch, recipe, self._requests(batch, rendered), rendered)
-        await self.reuse.look(batch, plan)
-        if not plan.found:
-            return batch, passages, rendered
-        known = sorted(plan.found)
-        settled = replace(batch, items=tuple(batch.items[place] for place in known))
-        answers = [plan.found[place].answer for place in known]
-        prompts = [rendered[place] for place in known]
-        self.tally.add(await self.finish(settled, prompts, answers, plan.only_found()))
-        rest = replace(batch, items=tuple(batch.items[place] for place in plan.ask))
-        return rest, [passages[place] for place in plan.ask], [rendered[place] for place in plan.ask]
-
-    async def _finish_batch(
-        self, batch: Batch, rendered: Sequence[Rendered], replies: Sequence[Reply]
-    ) -> Tally:
-        mine = [place for place, item in enumerate(batch.items) if item.id in self._granted]
-        granted = [self._granted.pop(batch.items[place].id) for place in mine]
-        if granted:  # what a drain before this one had sent is spent as it had reserved
-            each, tokens = granted[0]
-            grant = Grant(len(mine), reserved=each.part(len(mine)))
-            await self.pressure.settle(batch, [replies[place] for place in mine], grant, tokens)
-        recipe = self.recipes[batch.recipe]
-        plan = await self.reuse.keyed(batch, recipe, self._requests(batch, rendered), rendered)
-        return await self.finish(batch, rendered, replies, plan)
-
-    async def _not_sent(self, items: Sequence[int]) -> None:
-        """Give back items of a provider's batch, and what was reserved for them."""
-        granted = [self._granted.pop(item)[0] for item in items if item in self._granted]
-        if granted:
-            await self.pressure.unspent(granted[0].part(len(granted)))
-        await self.store.give_back(items)
 
     async def _claim(self, running: Sequence[Batch], size: int | None = None) -> Batch | None:
         """The next batch, if another one may run now."""
@@ -389,7 +303,7 @@ class Drain:
         if choice is None:
             return None
         model = choice.group.asks or self.model
-        packed = self._most_packed(self.recipes[choice.group.recipe], model) or 1
+        packed = self.runner.most_packed(self.recipes[choice.group.recipe], model) or 1
         size = size or (
             self.kept
             if self.kept and choice.group.urgency < URGENT
@@ -412,10 +326,6 @@ class Drain:
     def _at_once(self, model: str) -> int:
         """Requests of a model that are answered at a time."""
         return min(self.endpoint.slots, self.pressure.most(model) or self.endpoint.slots)
-
-    def _most_packed(self, recipe: Recipe, model: str) -> int | None:
-        """Items of a recipe that a model is asked in one request; None: one."""
-        return recipe.header.pack if self.pressure.packs(recipe.name, model) else None
 
     def _describe(self, recipe: str, model: str | None) -> dict[str, Any]:
         known = self.recipes[recipe]
@@ -479,277 +389,3 @@ class Drain:
             waiting.cancel()
         self._check()
         return True
-
-    async def run_batch(self, batch: Batch) -> Tally:
-        """Ask, check, write: one batch from claimed to settled."""
-        recipe = self.recipes[batch.recipe]
-        past = await self.store.past(batch.items)
-        batch, passages, simulated = await self._material(batch, recipe)
-        rendered = await self._rendered(batch, recipe, passages, past)
-        plan = await self.reuse.plan(batch, recipe, self._requests(batch, rendered), rendered)
-        so_far = Asked.of(batch)
-        try:
-            await self._ask(batch, recipe, rendered, plan, past, so_far)
-            replies = so_far.told(batch, simulated)
-            return await self.finish(batch, rendered, replies, plan, so_far)
-        except asyncio.CancelledError:
-            if not so_far.whole and so_far.answered and not self.lease.lost.is_set():
-                replies = so_far.told(batch, simulated)
-                settle = partial(self._settle, batch, rendered, replies, plan, so_far)
-                await last_thing(settle, self._tell)
-            raise
-        finally:
-            self.reuse.leave(plan)
-
-    async def _ask(
-        self,
-        batch: Batch,
-        recipe: Recipe,
-        rendered: Sequence[Rendered],
-        plan: Plan,
-        past: Mapping[int, Past],
-        so_far: Asked,
-    ) -> None:
-        """Ask for those items that have to be; the others get their replies from where they are."""
-        clock = asyncio.get_running_loop().time
-        began = clock()
-        if plan.ask:
-            most = self._most_packed(recipe, batch.model)
-            calls = packing.calls(
-                batch, recipe, plan, rendered, past, most=most, backend=self.endpoint.backend
-            )
-            tokens = max(packing.prompt_tokens(call.request) for call in calls)
-            answer = max(call.request.max_tokens for call in calls)
-            grant = await self.pressure.reserve(len(calls), tokens, answer, batch.model)
-            try:
-                limit = time_limit(recipe, NEW, self.recipes, self.settings)
-                asker = Asker(self.calls, past, self._times_up(recipe, past), limit)
-                await asker.ask_all(batch, calls[: grant.requests], so_far)
-            finally:
-                plan.land(so_far.replies)
-                await self.pressure.settle(batch, so_far.spent(), grant, tokens + answer)
-            began = so_far.began or began  # without its wait for a model
-        else:
-            await self.pressure.not_asked(batch.model)
-        if None not in [so_far.replies[place] for place in plan.ask]:
-            seconds = clock() - began
-            if plan.ask:
-                self._order.ended(seconds)
-            self._sizes.ended((batch.recipe, batch.model), len(batch.items), seconds)
-        await plan.arrive(so_far.replies)
-        so_far.whole = True
-
-    async def _rendered(
-        self,
-        batch: Batch,
-        recipe: Recipe,
-        passages: Sequence[Sequence[Passage]],
-        past: Mapping[int, Past],
-    ) -> list[Rendered]:
-        rendered = []
-        for place, (item, found) in enumerate(zip(batch.items, passages, strict=True)):
-            before = past.get(item.id)
-            rendered.append(prompt_of(self.stages.render, recipe, item, found, before, self.endpoint))
-            if place % BREATHE == 0:
-                await asyncio.sleep(0)
-        return rendered
-
-    def _requests(self, batch: Batch, rendered: Sequence[Rendered]) -> list[ModelRequest]:
-        return [
-            as_request(
-                batch,
-                item,
-                prompt,
-                context_tokens=self.endpoint.context_tokens,
-                recipes=self.recipes,
-            )
-            for item, prompt in zip(batch.items, rendered, strict=True)
-        ]
-
-    def _times_up(self, recipe: Recipe, past: Mapping[int, Past]) -> dict[int, float]:
-        """By item: when its time is up, on the loop's clock. With a fallback it is tried once, whatever the time."""
-        now = asyncio.get_running_loop().time()
-        until: dict[int, float] = {}
-        for item_id, before in past.items():
-            limit = time_limit(recipe, before, self.recipes, self.settings)
-            if limit is not None and before.here:
-                until[item_id] = now + limit - before.elapsed
-        return until
-
-    def _estimate(self, batch: Batch, recipe: Recipe, passages: Sequence[Sequence[Passage]]) -> int:
-        """Tokens of the longest prompt of a batch, roughly: what a budget is reserved by."""
-        texts = [
-            len(item.question) + len(item.parent_body or "") + sum(len(passage.text) for passage in context)
-            for item, context in zip(batch.items, passages, strict=True)
-        ]
-        own = len(recipe.system) + len(recipe.prompt)
-        return (own + max(texts, default=0)) // CHARACTERS_PER_TOKEN + 1
-
-    async def finish(
-        self,
-        batch: Batch,
-        rendered: Sequence[Rendered | None],
-        replies: Sequence[Reply],
-        plan: Plan | None = None,
-        sent: Asked | None = None,
-    ) -> Tally:
-        """Check and write what was asked, also where the drain is stopped meanwhile; give back what was not.
-
-        `plan`: what was not asked for itself. `sent`: how long calls took, and whom they asked together.
-        """
-        settle = partial(self._settle, batch, rendered, replies, plan, sent)
-        tally, reports = await to_the_end(settle, self._tell)
-        await self.pressure.judge(batch, [report for report in reports if not report.reused])
-        if self.recipes[batch.recipe].header.pack:
-            await self._record_packs(batch, reports)
-        return tally
-
-    async def _record_packs(self, batch: Batch, reports: Sequence[Report]) -> None:
-        record = pack_record.record_of(reports)
-        paused = await self.store.query(
-            lambda connection: pack_record.count(connection, batch.recipe, batch.model, record)
-        )
-        if paused is not None:
-            log.warning("%s", paused)
-            await self.pressure.look()
-
-    def _tell(self, settled: tuple[Tally, list[Report]]) -> None:
-        """Of a batch that was stopped: nobody else counts it."""
-        self.tally.add(settled[0])
-
-    async def _settle(
-        self,
-        batch: Batch,
-        rendered: Sequence[Rendered | None],
-        replies: Sequence[Reply],
-        plan: Plan | None,
-        sent: Asked | None,
-    ) -> tuple[Tally, list[Report]]:
-        recipe = self.recipes[batch.recipe]
-        past = await self.store.past(batch.items)
-        packed = sent.packed if sent is not None else {}
-        rows = [
-            AnswerRow(
-                item.id,
-                prompt.question,
-                reply,
-                prompt.passages,
-                files=prompt.files,
-                fence=packed[place].key if place in packed else prompt.fence,
-                pack=packed[place].number if place in packed else None,
-            )
-            for place, (item, prompt, reply) in enumerate(zip(batch.items, rendered, replies, strict=True))
-            if prompt is not None and isinstance(reply, ModelAnswer)
-        ]
-        checked = await self._checked(batch, recipe, rows)
-        if self.halt.wish is not None:
-            # A stop is no crash that a person has to look at: who could not be judged is asked again.
-            left = unjudged(checked)
-            replies = [
-                None if item.id in left else reply for item, reply in zip(batch.items, replies, strict=True)
-            ]
-        if recipe.header.splits:
-            checked = await self._checked_splits(checked)
-        asked = [item.id for item in batch.items] if recipe.header.council else []
-        opinions = (
-            await self.store.query(lambda connection: council.opinions_of(connection, asked)) if asked else {}
-        )
-        checked = council.checked(checked, opinions) if asked else checked
-        reporter = Reporter(
-            self.recipes,
-            self.settings,
-            past,
-            self.endpoint.context_tokens,
-            deterministic=self.backend.name == "extractive",
-            packed={batch.items[place].id: each for place, each in packed.items()},
-        )
-        took = sent.seconds if sent is not None else {}
-        reports = [
-            reporter.report(recipe, item, prompt, reply, checked.verdicts.get(item.id), took.get(place))
-            for place, (item, prompt, reply) in enumerate(zip(batch.items, rendered, replies, strict=True))
-            if prompt is not None and reply is not None
-        ]
-        if recipe.member_of:
-            council.speak(reports)
-        decided = council.conclude(recipe, reports, opinions) if asked else {}
-        price = self.pressure.price(batch.model)
-        for report in reports:
-            report.cost = cost(report.answer, price) if report.answer is not None else None
-            report.digest = plan.who.digest if plan is not None else None
-        if plan is not None:
-            _mark_reused(reports, plan.reused(batch))
-        if any(isinstance(reply, ModelAnswer) for reply in replies):
-            self._put_off.clear()
-        self._put_off += [report.item.id for report in reports if report.next.outcome == "returned"]
-        tally = await self.store.settle(
-            batch,
-            reports,
-            recipe=recipe,
-            validation=checked.validation,
-            trace_id=self.trace_id,
-            on_split=self.stages.on_split,
-            keys=plan.keeps(batch, replies, packed) if plan is not None else {},
-            decided=decided,
-        )
-        unsent = [item.id for item, reply in zip(batch.items, replies, strict=True) if reply is None]
-        if unsent:
-            await self.store.give_back(unsent)
-        return tally, reports
-
-    async def _checked(self, batch: Batch, recipe: Recipe, rows: Sequence[AnswerRow]) -> BatchVerdict:
-        if not rows:
-            return BatchVerdict({})
-        if recipe.header.judge is None or self.doors is None:
-            return await self.stages.validate(recipe, rows)
-        judge = Judge(batch, self.door, self.doors, self.deadline)
-        return await self.stages.validate(recipe, rows, judge=judge)
-
-    async def _checked_splits(self, checked: BatchVerdict) -> BatchVerdict:
-        """A split that passed by itself and can't be used where its item stands is asked again, with the reason."""
-        check = self.stages.check_splits
-        splits = {one.item_id: one.data for one in checked.verdicts.values() if one.passed and one.data}
-        if check is None or not splits:
-            return checked
-        problems = await self.store.query(lambda connection: check(connection, splits))
-        for item_id, problem in problems.items():
-            failure = Failure("rules", "split", ErrorType.RULE, problem)
-            checked.verdicts[item_id] = replace(checked.verdicts[item_id], failures=(failure,))
-        return checked
-
-    async def _material(
-        self, batch: Batch, recipe: Recipe
-    ) -> tuple[Batch, list[list[Passage]], frozenset[int]]:
-        """What the answers are to be made from: passages of memory and files, for a synthesis the parts' results.
-
-        The third value: items whose material is simulated.
-        """
-        if recipe.synthesises:
-            ids = [item.id for item in batch.items]
-            room = CHARACTERS_PER_TOKEN * max(self.endpoint.context_tokens - recipe.header.max_tokens, 0)
-            if recipe.name == ROLLUP:
-                parts = gather(await self.store.results_of_parts(ids), batch.items, room)
-            else:
-                parts = await self.store.query(lambda connection: council.material(connection, ids, room))
-            told = [part.told(item) for part, item in zip(parts, batch.items, strict=True)]
-            simulated = frozenset(
-                item.id for part, item in zip(parts, batch.items, strict=True) if part.simulated
-            )
-            return replace(batch, items=tuple(told)), [part.passages for part in parts], simulated
-        found: list[list[Passage]] = [[] for _ in batch.items]
-        if recipe.header.passages:
-            found = await self.store.query(
-                lambda connection: self.stages.recall(connection, batch.items, recipe.header.passages)
-            )
-        if recipe.header.files and self.stages.files is not None:
-            found = await self.stages.files(batch.items, recipe.header.files, found)
-        return batch, found, frozenset()
-
-
-def _mark_reused(reports: Sequence[Report], why: Mapping[int, Reused]) -> None:
-    """No call was made for these: they cost nothing, and say where their answers are from."""
-    for report in reports:
-        if (reused := why.get(report.item.id)) is not None:
-            report.reused, report.cost = True, 0.0
-            report.checks.append(
-                {"layer": "call", "check": reused.check, "error_type": None, "message": reused.words}
-            )
