@@ -14,6 +14,7 @@ from interfaces.cli import (
     docs,
     doctor,
     evaluate,
+    export,
     graph,
     items,
     lint,
@@ -34,6 +35,7 @@ from interfaces.cli import (
 def register(app: typer.Typer) -> None:
     app.command("run")(run.run)
     app.add_typer(runs.app, name="runs")
+    app.command("export")(export.export)
     app.command("demo")(run.demo)
     app.command("report")(run.report)
     app.command("parse")(parse.parse)

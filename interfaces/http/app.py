@@ -8,6 +8,7 @@
     POST /webhooks/github   GitHub's events `issues` and `sub_issues`         signed by GitHub
     POST /boards            a board's content, raw with ?name= or a form      bearer
     POST /boards/github/{owner}/{name}   issues as `gh` or the API lists them bearer
+    GET  /export            what came of boards so far, as a download         bearer
     GET  /reviews           what waits for a person                           bearer
     POST /reviews/{id}      {"decision", "text", "note", "by"}                bearer
 
@@ -29,7 +30,7 @@ from pydantic import SecretStr
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from deployments.runs import keep_going
-from interfaces.http import boards, errors, github, reviews, state
+from interfaces.http import boards, errors, exports, github, reviews, state
 from interfaces.http.door import Door
 from interfaces.http.middleware import OneLength, SecurityHeaders
 from models.settings import Settings
@@ -82,7 +83,7 @@ def create_app(
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=sorted(hosts), www_redirect=False)
     app.add_middleware(OneLength)
     app.add_middleware(SecurityHeaders)
-    for router in (state.router, boards.router, github.router, reviews.router):
+    for router in (state.router, boards.router, github.router, exports.router, reviews.router):
         app.include_router(router)
     return app
 
