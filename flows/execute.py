@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ from prefect.runtime import flow_run
 from prefect.states import Cancelled
 
 from backends.registry import choices, make
+from flows.events import Batches, drained, items_deferred
 from flows.opening import opened
 from flows.remember import remember_accepted
 from models.calls import ModelAnswer, ModelRequest, Passage
@@ -25,6 +26,7 @@ from models.enums import BackendName
 from models.errors import RunStopped
 from models.recipe import Recipe, Rendered
 from sql.connection import Database
+from sql.statements import statement
 from tasks import runs, validate
 from tasks.decompose import apply_split, split_problems
 from tasks.decompose.complexity import Complexity
@@ -131,7 +133,10 @@ async def execute(
             seats.append(Seat(server, endpoint, model, neighbours, probe))
         await _adopt(db, recipes)
         halt = await stack.enter_async_context(runs.heard(db, run_id))
-        async with observed(", ".join(dict.fromkeys(seat.model for seat in seats))) as run_batch:
+        kind, urls = seats[0].endpoint.backend, ", ".join(seat.endpoint.url for seat in seats)
+        models = ", ".join(dict.fromkeys(seat.model for seat in seats))
+        watch = Batches(kind)
+        async with observed(models, watch.ended, lambda: halt.wish is None) as run_batch:
             try:
                 tally = await drain_any(
                     db,
@@ -149,10 +154,21 @@ async def execute(
                 return Cancelled(message=str(error))
         if tally.accepted:
             await remember_accepted()
-        kind, urls = seats[0].endpoint.backend, ", ".join(seat.endpoint.url for seat in seats)
-        models = ", ".join(dict.fromkeys(seat.model for seat in seats))
         await _summary(kind, models, tally)
+        items_deferred(kind, tally, boards)
+        if tally.batches and not await _left(db, boards):
+            drained(kind, tally, boards)
     return {"backend": kind, "endpoint": urls, "model": models} | tally.as_json()
+
+
+async def _left(db: Database, boards: list[int] | None) -> bool:
+    """Whether anything is ready or running on these boards, whoever may do it."""
+    connection = await db.aconnect(autocommit=True)
+    try:
+        row = await (await connection.execute(statement("upkeep.backlog"), {"boards": boards})).fetchone()
+    finally:
+        await connection.close()
+    return bool(row and row[0])
 
 
 async def _adopt(db: Database, recipes: Recipes) -> None:
@@ -167,8 +183,15 @@ async def _adopt(db: Database, recipes: Recipes) -> None:
 
 
 @asynccontextmanager
-async def observed(model: str) -> AsyncIterator[RunBatch]:
-    """Each batch as a task run, and a progress artifact over the drain's scope."""
+async def observed(
+    model: str,
+    ended: Callable[[Batch, Tally], None] | None = None,
+    complete: Callable[[], bool] = lambda: True,
+) -> AsyncIterator[RunBatch]:
+    """Each batch as a task run, and a progress artifact over the drain's scope.
+
+    `ended` hears of each batch. `complete`: whether the drain, once it has ended in order, has left nothing.
+    """
     progress = await acreate_progress_artifact(
         0.0, key="drain-progress", description=f"Items settled by {model}"
     )
@@ -195,6 +218,8 @@ async def observed(model: str) -> AsyncIterator[RunBatch]:
         begun[batch.id] = work, batch
         tally = await run_batch(batch.id, batch.recipe, batch.model, len(batch.items))
         settled += tally.settled
+        if ended is not None:
+            ended(batch, tally)
         # Not after each batch: the next one is claimed only when this returns.
         if (began := clock()) >= due:
             due = began + PROGRESS_SECONDS
@@ -205,7 +230,8 @@ async def observed(model: str) -> AsyncIterator[RunBatch]:
         return tally
 
     yield run
-    await aupdate_progress_artifact(progress, 100.0)  # a drain ends in order when nothing is left
+    if complete():
+        await aupdate_progress_artifact(progress, 100.0)
 
 
 async def _summary(backend: str, model: str, tally: Tally) -> None:

@@ -18,6 +18,7 @@ from prefect.states import Cancelled, Completed
 
 from flows.control import cancelled_in_prefect, check, drain_in_pool, own_id, watched
 from flows.decompose import decompose
+from flows.events import run_ended
 from flows.execute import execute
 from flows.ingest import ingest, take_off
 from flows.opening import opened
@@ -113,6 +114,7 @@ async def pipeline(
             return await _stopped(db, run, read, out, error)
         except PenstockError as error:
             await _finish_run(db, run, RunState.FAILED, str(error))
+            run_ended(run, RunState.FAILED, read, None, {"error": str(error)})
             # A run that read nothing has nothing to say: an earlier report stays where it is.
             if read:
                 await write_report(db, run, read, out)
@@ -198,6 +200,7 @@ async def _stopped(
     get_run_logger().warning("%s", error)
     if boards:
         await write_report(db, run, boards, out)
+    run_ended(run, state, boards, None, {"words": str(error)})
     if state is RunState.CANCELLED:
         return Cancelled(message=str(error))
     return Completed(
@@ -270,6 +273,11 @@ async def _drain(
 
 async def _finish(db: Database, run: uuid.UUID, boards: list[int], out: str | None) -> dict[str, Any]:
     report = await write_report(db, run, boards, out, settle=True)
+    counts = {
+        name: report.total(name)
+        for name in ("to_do", "done", "waiting", "blocked", "queued", "failed", "rejected")
+    }
+    run_ended(run, RunState(report.state), boards, report.backend, counts | {"simulated": report.simulated})
     return {
         "run_id": str(run),
         "state": report.state,

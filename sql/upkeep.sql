@@ -38,6 +38,10 @@ select backend, board_id, recipe, items, named from placed p
 -- Of these flow runs, those that claimed anything.
 select distinct flow_run_id from batch where flow_run_id = any(%(runs)b::text[])
 
+-- name: backlog
+select exists (select from item where (ready or lease is not null and status = 2)
+                                  and (%(boards)b::bigint[] is null or board_id = any(%(boards)b::bigint[])))
+
 -- name: live_lease
 select exists (select 1 from lease where backend = %(backend)s::text and expires_at > now())
 

@@ -12,6 +12,7 @@ import orjson
 
 from models.errors import InputError
 from models.export import COLUMNS, ExportRow, Format
+from models.words import counted
 from sources import REPORT_MARK
 from tasks.foreign import visible
 
@@ -23,7 +24,7 @@ __all__ = ["chunks"]
 ROWS = 2_000
 """Of one chunk; of Parquet one row group has PARQUET_ROWS."""
 
-PARQUET_ROWS = 20_000
+PARQUET_ROWS = 10_000
 
 
 def chunks(found: Iterable[ExportRow], form: Format) -> Iterator[bytes]:
@@ -81,7 +82,7 @@ def _facts(row: ExportRow) -> str:
     if row.model:
         facts.append(f"model {_line(row.model)}")
     if row.attempts:
-        facts.append(f"{row.attempts} tries")
+        facts.append(counted(row.attempts, "try", "tries"))
     if row.review is not None:
         facts.append(f"review {row.review}")
     if row.simulated:

@@ -91,18 +91,33 @@ def pause(penstock: Any) -> None:
     asyncio.run(want())
 
 
+def prefect(penstock: Any, path: str, body: dict[str, Any]) -> Any:
+    """A call to the API of the server that the commands here use."""
+    secrets = load_secrets(Settings(home=penstock.home))
+    port = orjson.loads((penstock.home / "run" / "prefect.json").read_bytes())["port"]
+    auth = (PREFECT_USER, secrets.prefect_password.get_secret_value())
+    answer = httpx.post(f"http://127.0.0.1:{port}/api/{path}", json=body, auth=auth, timeout=20)
+    answer.raise_for_status()
+    return answer.json()
+
+
 def cancel_in_ui(penstock: Any) -> None:
     """As its button does: the flow run is set to Cancelling. No worker started it, so no worker ends it."""
     _, flow_run = current(penstock, 2)
-    secrets = load_secrets(Settings(home=penstock.home))
-    port = orjson.loads((penstock.home / "run" / "prefect.json").read_bytes())["port"]
-    answer = httpx.post(
-        f"http://127.0.0.1:{port}/api/flow_runs/{flow_run}/set_state",
-        json={"state": {"type": "CANCELLING", "name": "Cancelling"}, "force": True},
-        auth=(PREFECT_USER, secrets.prefect_password.get_secret_value()),
-        timeout=20,
-    )
-    answer.raise_for_status()
+    state = {"type": "CANCELLING", "name": "Cancelling"}
+    prefect(penstock, f"flow_runs/{flow_run}/set_state", {"state": state, "force": True})
+
+
+def events_of(penstock: Any, run: str) -> list[str]:
+    """Names of the events of a run, the latest first. The server stores what it gets once a second."""
+    which = {"resource": {"id": [f"penstock.run.{run}"]}, "order": "DESC"}
+    give_up = time.monotonic() + 30
+    while time.monotonic() < give_up:
+        found = prefect(penstock, "events/filter", {"filter": which})["events"]
+        if found:
+            break
+        time.sleep(0.2)
+    return [each["event"] for each in found]
 
 
 def test_a_run_is_paused_resumed_cancelled_in_the_ui_and_asked_again(penstock: Any) -> None:
@@ -157,6 +172,17 @@ def test_a_run_is_paused_resumed_cancelled_in_the_ui_and_asked_again(penstock: A
     refused = penstock("runs", "pause", "last")
     assert refused.code == 2
     assert "has ended (settled)" in refused.err
+    assert events_of(penstock, new["id"]) == ["penstock.run.settled"]
+    assert sorted(events_of(penstock, row["id"])) == ["penstock.run.cancelled", "penstock.run.paused"]
+    parent = {
+        "flow_runs": {"parent_flow_run_id": {"any_": [new["flow_run_id"]]}, "name": {"like_": "drain openai"}}
+    }
+    (drain,) = prefect(penstock, "flow_runs/filter", parent)
+    batches = prefect(penstock, "task_runs/filter", {"task_runs": {"flow_run_id": {"any_": [drain["id"]]}}})
+    asked = penstock.count("select count(*) from batch where flow_run_id = %s", drain["id"])
+    assert sum("batch" in each["name"] for each in batches) == asked, "a task run per batch"
+    made = prefect(penstock, "artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [drain["id"]]}}})
+    assert {each["key"] for each in made} == {"drain-progress", "drain-openai"}, "artifacts per drain"
     checked = penstock("runs", "rerun", "last", "--from", "validate", "--dry-run")
     assert "0 would not pass today." in checked.out
     assert "written again" in penstock("runs", "rerun", "last", "--from", "report", "--dry-run").out
