@@ -105,7 +105,9 @@ async def stopped_here(connection: Connection, run: uuid.UUID, *, by: str) -> bo
     False where it had ended before.
     """
     async with connection.transaction():
-        values = {"id": run, "by": by, "state": str(RunState.CANCELLED), "from": [str(RunState.RUNNING)]}
+        # Its process is gone by now: somebody may have seen that before this is said.
+        before = [str(RunState.RUNNING), str(RunState.INTERRUPTED)]
+        values = {"id": run, "by": by, "state": str(RunState.CANCELLED), "from": before}
         cursor = await connection.execute(statement("runs.stop"), values)
         if await cursor.fetchone() is None:
             return False

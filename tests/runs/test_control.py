@@ -131,6 +131,19 @@ async def test_a_process_that_died_leaves_a_true_state(
     assert await runs.interrupt(connection) == []
 
 
+async def test_who_stopped_it_has_the_last_word_on_a_process_that_is_gone(
+    connection: Connection, dead: str
+) -> None:
+    number = await board(connection, "/a.md")
+    run = await begun(connection, number, flow_run="a")
+    await sign(connection, "a", dead)
+    await runs.interrupt(connection)
+    assert await runs.stopped_here(connection, run, by="the Prefect UI")
+    assert await state(connection, run) == "cancelled"
+    assert await resting(connection) == {number}
+    assert not await runs.stopped_here(connection, run, by="the Prefect UI")
+
+
 async def test_only_one_process_does_a_run(connection: Connection, dead: str) -> None:
     run = await begun(connection, flow_run="a")
     with pytest.raises(InputError, match="under way already"):
