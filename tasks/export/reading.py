@@ -10,7 +10,7 @@ import psycopg
 
 from models.enums import Status
 from models.errors import InputError
-from models.export import ExportRow
+from models.export import COLUMNS, ExportRow
 from sql.connection import Database
 from sql.statements import statement
 from tasks.items import matching
@@ -20,6 +20,8 @@ Connection = psycopg.Connection[Any]
 
 CHUNK = 2_000
 """Rows that are fetched at once."""
+
+STATUS = COLUMNS.index("status")
 
 _RUN = re.compile(r"[0-9a-f]{6,8}(-[0-9a-f-]*)?|last", re.IGNORECASE)
 
@@ -62,6 +64,8 @@ def rows(database: Database, boards: Sequence[int], *, parts: bool = False) -> I
             while some := cursor.fetchmany(CHUNK):
                 ids = [item for (item,) in some]
                 for row in connection.execute(statement("export.rows"), {"ids": ids}):
-                    yield ExportRow(*row[:8], Status(row[8]).label, *row[9:])
+                    values = list(row)
+                    values[STATUS] = Status(values[STATUS]).label
+                    yield ExportRow(*values)
     finally:
         connection.close()
