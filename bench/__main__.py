@@ -1,4 +1,5 @@
-"""`make bench`: run all benchmarks, or one with NAME=x; QUICK=1 keeps each to a minute (`pressure`: three)."""
+"""`make bench`: run all benchmarks, or one with NAME=x; QUICK=1 keeps each to a minute (`pressure` and
+`execution`: three to five)."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ import sys
 from bench.docs import refresh
 from bench.harness import keep, show
 
-NAMES = ("cli", "demo", "reading", "lint", "graph", "lists", "throughput", "pressure", "kills", "validators")
+NAMES = ("cli", "demo", "reading", "lint", "graph", "lists", "execution", "pressure", "kills", "validators")
 
 
 def main() -> int:

@@ -6,11 +6,14 @@ on one machine; a figure in the docs comes from bench/results/<name>.json and ca
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from importlib import import_module
 from pathlib import Path
 
 from rich.console import Console
@@ -76,3 +79,17 @@ def keep(name: str, figures: list[Figure], quick: bool) -> Path:
 
 def say(words: str) -> None:
     sys.stderr.write(f"  {words}\n")
+
+
+def alone(package: str, parts: Sequence[str]) -> int:
+    """`python -m bench.PACKAGE [PART ...] [--quick]`: figures of single parts, shown and not kept."""
+    parser = argparse.ArgumentParser(prog=f"python -m bench.{package}")
+    parser.add_argument("parts", nargs="*", choices=[*parts, []], help="all without it")
+    parser.add_argument("--quick", action="store_true", help="shorter, for a first look")
+    options = parser.parse_args()
+    missed = 0
+    for part in options.parts or parts:
+        figures = import_module(f"bench.{package}.{part}").run(options.quick)
+        show(f"{package}: {part}", figures)
+        missed += sum(figure.holds is False for figure in figures)
+    return 1 if missed else 0

@@ -103,7 +103,7 @@ class Round:
 def run(quick: bool) -> list[Figure]:
     limits = QUICK_LIMITS if quick else LIMITS
     kills = QUICK_KILLS if quick else KILLS
-    with place(prefect_port=_free_port(), heartbeat=3.0, batch_size=16), database(settings()) as db:
+    with place(prefect_port=free_port(), heartbeat=3.0, batch_size=16), database(settings()) as db:
         prepare(db)
         with _prefect(db):
             rounds = [_round(db, limit, kills) for limit in limits]
@@ -252,7 +252,7 @@ def _prefect(db: Database) -> Iterator[None]:
         yield
 
 
-def _free_port() -> int:
+def free_port() -> int:
     """The server comes back where it was, as that of `penstock up` does."""
     import socket
 

@@ -16,8 +16,9 @@ import pytest
 from backends.registry import make
 from bench.__main__ import NAMES
 from bench.docs import BLOCK, documents, filled
+from bench.execution.calls import plain
+from bench.execution.cycle import RECIPE, board_bytes
 from bench.harness import RESULTS
-from bench.throughput import RECIPE, _peer, board_bytes, plain_body
 from models.calls import ModelRequest
 from models.enums import BackendName
 from models.settings import Endpoint, settings
@@ -98,9 +99,8 @@ async def test_the_plain_loop_sends_what_penstock_sends(settings_env: Path) -> N
             await backend.answer(request, asyncio.get_running_loop().time() + 30)
         finally:
             await backend.close()
-        order = {"url": f"{url}/chat/completions", "calls": 1, "in_flight": 1, "body": plain_body(config)}
-        assert _peer("bench.plain", orjson.dumps(order))[0] > 0
-    ours, plain = bodies[0], bodies[-1]
-    assert len(ours) == len(plain)
-    assert orjson.loads(ours).keys() == orjson.loads(plain).keys()
-    assert orjson.loads(ours)["messages"][0] == orjson.loads(plain)["messages"][0]
+        assert plain(config, url, 1)[0] > 0
+    ours, theirs = bodies[0], bodies[-1]
+    assert len(ours) == len(theirs)
+    assert orjson.loads(ours).keys() == orjson.loads(theirs).keys()
+    assert orjson.loads(ours)["messages"][0] == orjson.loads(theirs)["messages"][0]

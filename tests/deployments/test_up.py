@@ -23,6 +23,7 @@ from deployments.status import reached, status
 from deployments.up import down, up
 from models.errors import OrchestratorError
 from models.settings import Settings
+from sql.connection import database
 
 BOARD = "# Plan\n\n- [x] done before\n"
 
@@ -135,6 +136,11 @@ def test_up_works_survives_and_goes_down(shell: dict[str, str], settings_env: Pa
             "the run did not start again",
         )
         assert run_state(config, run) == "Completed", runs_log.read_text()[-4000:]
+        with database(config) as db, db.connect() as connection:
+            twice = (
+                "select item_id from attempt where outcome = 'accepted' group by item_id having count(*) > 1"
+            )
+            assert connection.execute(twice).fetchall() == []
 
         # `kill -9` of `up` leaves nothing behind, and the next one starts where it was: nothing to deploy.
         left = [each for each in ours(home) if each.pid != os.getpid()]

@@ -8,7 +8,7 @@ import threading
 import httpx
 from dbos import DBOS
 
-from bench.pressure.drivers.protocol import body, done, order, ready, text_of
+from bench.pressure.drivers.protocol import done, order, ready
 
 POLL_SECONDS = 0.02
 
@@ -17,15 +17,14 @@ def main() -> None:
     given = order()
     url = f"postgresql://postgres@/{given.database}?host={given.socket}"
     DBOS(config={"name": "peer", "system_database_url": url, "log_level": "WARNING"})
-    limits = httpx.Limits(max_connections=given.in_flight)
-    client = httpx.Client(base_url=given.url, limits=limits, timeout=None, trust_env=False)
+    client = httpx.Client(**given.client())
     left = len(given.work)
     lock, finished = threading.Lock(), threading.Event()
 
     def ask(model: str, prompt: str) -> str:
-        reply = client.post("/api/chat", json=body(model, prompt))
+        reply = client.post(given.path, content=given.body(model, prompt))
         reply.raise_for_status()
-        return text_of(reply.json())
+        return given.text(reply.content)
 
     step = DBOS.step()(ask)
 

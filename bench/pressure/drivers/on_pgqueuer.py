@@ -11,7 +11,7 @@ import httpx
 from pgqueuer import AsyncpgDriver, PgQueuer, Queries
 from pgqueuer.types import QueueExecutionMode
 
-from bench.pressure.drivers.protocol import body, done, order, ready, text_of
+from bench.pressure.drivers.protocol import done, order, ready
 
 
 async def main() -> None:
@@ -20,14 +20,13 @@ async def main() -> None:
     driver = AsyncpgDriver(connection)
     queues = PgQueuer(driver)
     queries = Queries(driver)
-    limits = httpx.Limits(max_connections=given.in_flight)
-    async with httpx.AsyncClient(base_url=given.url, limits=limits, timeout=None, trust_env=False) as client:
+    async with httpx.AsyncClient(**given.client()) as client:
 
         async def ask(job: Any) -> None:
             model, prompt = json.loads(job.payload)
-            reply = await client.post("/api/chat", json=body(model, prompt))
+            reply = await client.post(given.path, content=given.body(model, prompt))
             reply.raise_for_status()
-            text_of(reply.json())
+            given.text(reply.content)
 
         queues.entrypoint("ask", concurrency_limit=given.in_flight)(ask)
         await queries.install()

@@ -11,30 +11,29 @@ from prefect import flow, task, unmapped
 from prefect.events.worker import EventsWorker
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from bench.pressure.drivers.protocol import body, done, order, ready, text_of
+from bench.pressure.drivers.protocol import Order, done, order, ready
 
 
 @task
-def ask(client: httpx.Client, model: str, prompt: str) -> str:
-    reply = client.post("/api/chat", json=body(model, prompt))
+def ask(given: Order, client: httpx.Client, model: str, prompt: str) -> str:
+    reply = client.post(given.path, content=given.body(model, prompt))
     reply.raise_for_status()
-    return text_of(reply.json())
+    return given.text(reply.content)
 
 
 @flow
-def everything(client: httpx.Client, work: list[tuple[str, str]]) -> None:
-    models, prompts = [model for model, _ in work], [prompt for _, prompt in work]
-    for future in ask.map(unmapped(client), models, prompts):
+def everything(given: Order, client: httpx.Client) -> None:
+    models, prompts = [model for model, _ in given.work], [prompt for _, prompt in given.work]
+    for future in ask.map(unmapped(given), unmapped(client), models, prompts):
         future.result()
 
 
 def main() -> None:
     given = order()
-    limits = httpx.Limits(max_connections=given.in_flight)
-    with httpx.Client(base_url=given.url, limits=limits, timeout=None, trust_env=False) as client:
+    with httpx.Client(**given.client()) as client:
         ready()
         runner: Any = ThreadPoolTaskRunner(max_workers=given.in_flight)
-        everything.with_options(task_runner=runner)(client, given.work)
+        everything.with_options(task_runner=runner)(given, client)
         EventsWorker.drain_all(timeout=120)
         done()
 

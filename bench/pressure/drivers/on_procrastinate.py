@@ -7,22 +7,21 @@ import asyncio
 import httpx
 import procrastinate
 
-from bench.pressure.drivers.protocol import body, done, order, ready, text_of
+from bench.pressure.drivers.protocol import done, order, ready
 
 
 async def main() -> None:
     given = order()
     app = procrastinate.App(connector=procrastinate.PsycopgConnector(conninfo=given.conninfo))
-    limits = httpx.Limits(max_connections=given.in_flight)
     async with (
         app.open_async(),
-        httpx.AsyncClient(base_url=given.url, limits=limits, timeout=None, trust_env=False) as client,
+        httpx.AsyncClient(**given.client()) as client,
     ):
 
         async def ask(model: str, prompt: str) -> str:
-            reply = await client.post("/api/chat", json=body(model, prompt))
+            reply = await client.post(given.path, content=given.body(model, prompt))
             reply.raise_for_status()
-            return text_of(reply.json())
+            return given.text(reply.content)
 
         task = app.task(name="ask")(ask)
         await app.schema_manager.apply_schema_async()

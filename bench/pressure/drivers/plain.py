@@ -6,20 +6,19 @@ import asyncio
 
 import httpx
 
-from bench.pressure.drivers.protocol import body, done, order, ready, text_of
+from bench.pressure.drivers.protocol import done, order, ready
 
 
 async def main() -> None:
     given = order()
     numbers = iter(given.work)
-    limits = httpx.Limits(max_connections=given.in_flight)
-    async with httpx.AsyncClient(base_url=given.url, limits=limits, timeout=None, trust_env=False) as client:
+    async with httpx.AsyncClient(**given.client()) as client:
 
         async def work() -> None:
             for model, prompt in numbers:
-                reply = await client.post("/api/chat", json=body(model, prompt))
+                reply = await client.post(given.path, content=given.body(model, prompt))
                 reply.raise_for_status()
-                text_of(reply.json())
+                given.text(reply.content)
 
         ready()
         await asyncio.gather(*(work() for _ in range(given.in_flight)))
