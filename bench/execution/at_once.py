@@ -22,7 +22,7 @@ def run(quick: bool) -> list[Figure]:
 
 
 def _figures(own: Bench, quick: bool) -> list[Figure]:
-    items, mapped, rounds = (6000, 150, 1) if quick else (20000, 500, 3)
+    items, mapped, rounds = (6000, 150, 1) if quick else (40000, 500, 3)
     ours: list[Cost] = []
     sent: list[float] = []
     naive: list[float] = []
@@ -34,11 +34,12 @@ def _figures(own: Bench, quick: bool) -> list[Figure]:
         done, recorded = _naive(own, mapped)
         sent.append(done)
         naive.append(recorded)
-        own.calm()  # what the server has left to do of one must not be in the clock of the other
-        bare.append(raw.rate(own.db, f"before-{number}", items, BATCH_SIZE // 2))
-        ours.append(own.penstock(f"at-once-{number}", items, at_once(), AtOnce))
-        bare[-1] = (bare[-1] + raw.rate(own.db, f"after-{number}", items, BATCH_SIZE // 2)) / 2
         own.calm()
+        before = raw.rate(own.db, f"before-{number}", items, BATCH_SIZE // 2)
+        own.calm()
+        ours.append(own.penstock(f"at-once-{number}", items, at_once(), AtOnce))
+        own.calm()
+        bare.append((before + raw.rate(own.db, f"after-{number}", items, BATCH_SIZE // 2)) / 2)
         say(f"    {naive[-1]:.0f} ({sent[-1]:.0f} sent), {ours[-1].rate:.0f} and {bare[-1]:.0f} items/s")
     ratios = [cost.rate / rate for cost, rate in zip(ours, naive, strict=True)]
     to_sent = [cost.rate / rate for cost, rate in zip(ours, sent, strict=True)]

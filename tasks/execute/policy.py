@@ -124,11 +124,14 @@ def most_tries(recipe: Recipe, recipes: Mapping[str, Recipe], settings: Settings
     return tries
 
 
+_ACCEPTED, _DEFERRED = Next("accepted"), Next("deferred")
+
+
 def after_success(recipe: Recipe) -> Next:
     """An answer that passed every check is accepted, unless the recipe always asks a person."""
     if recipe.header.review is ReviewPolicy.ALWAYS:
-        return Next("deferred")
-    return Next("accepted")
+        return _DEFERRED
+    return _ACCEPTED
 
 
 def _come_back(

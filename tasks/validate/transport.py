@@ -111,7 +111,7 @@ def refused(text: str, reason: str = "") -> Failure:
 
 def is_refusal(text: str) -> bool:
     """Is the whole text a stock sentence of refusal? What only has such words in it is content."""
-    if len(text) > _LONGEST_STOCK:
+    if len(text) > _LONGEST_STOCK or text[:1] == "{":
         return False
     words = _WORD.findall(visible(text).casefold().replace("'", "").replace("’", ""))
     plain = " ".join(words)
