@@ -24,16 +24,20 @@ class Codes:
 
 def new_codes(count: int, texts: Sequence[str]) -> list[Codes]:
     """For so many members. No two codes are the same, none is a number, and none stands in any of the texts."""
-    lower = [text.lower() for text in texts]
-    taken: set[str] = set()
-
-    def code() -> str:
-        while True:
-            made = "".join(secrets.choice(ALPHABET) for _ in range(LENGTH))
+    all_of_them = "\n".join(texts).lower()
+    found: dict[str, None] = {}
+    while len(found) < 2 * count:
+        for made in _made(2 * count - len(found)):
             # With a letter and a digit it is neither a word nor a number.
-            if made.isalpha() or made.isdigit() or made in taken or any(made in text for text in lower):
-                continue
-            taken.add(made)
-            return made
+            if not made.isalpha() and not made.isdigit() and made not in all_of_them:
+                found[made] = None
+    codes = list(found)
+    keys = secrets.token_hex(KEY_BYTES * count)
+    size = 2 * KEY_BYTES
+    return [Codes(codes[2 * n], codes[2 * n + 1], keys[size * n : size * (n + 1)]) for n in range(count)]
 
-    return [Codes(code(), code(), secrets.token_hex(KEY_BYTES)) for _ in range(count)]
+
+def _made(count: int) -> list[str]:
+    """So many at random; that some letters are a little more likely gives nobody a chance to guess one."""
+    letters = "".join(ALPHABET[each % len(ALPHABET)] for each in secrets.token_bytes(LENGTH * count))
+    return [letters[at : at + LENGTH] for at in range(0, len(letters), LENGTH)]

@@ -79,7 +79,7 @@ def read_pack(text: str, codes: Sequence[Codes], *, tags: bool, max_tokens: int)
             problem = "its answer has not the seal of its request, so it may be another one's"
         elif not problem and any(code in each.text.lower() for code in secrets):
             problem = "another answer, or a part of one, stands in its answer"
-        elif not problem and least_tokens(each.text) > max_tokens:
+        elif not problem and len(each.text) > max_tokens and least_tokens(each.text) > max_tokens:
             problem = f"its answer is longer than the {max_tokens} tokens that one may have"
         if problem:
             bad[number], refused[number] = problem, each.text
