@@ -58,8 +58,8 @@ select extract(epoch from i.run_after - now())::float8, a.error
  order by i.run_after limit 1
 
 -- name: usage
--- For an attempt that is `cached` no call was made.
-select count(*) filter (where not a.cached), count(*) filter (where a.outcome = 'accepted'),
+-- For an attempt that is `cached` no call was made; for one with `members` there was one for all of them.
+select round(coalesce(sum(1.0 / coalesce(a.members, 1)) filter (where not a.cached), 0))::bigint, count(*) filter (where a.outcome = 'accepted'),
        coalesce(sum(a.prompt_tokens) filter (where not a.cached), 0)::bigint,
        coalesce(sum(a.completion_tokens) filter (where not a.cached), 0)::bigint,
        coalesce(sum(a.seconds) filter (where not a.cached), 0)::float8, count(*) filter (where a.cached)

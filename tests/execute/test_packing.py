@@ -18,6 +18,7 @@ from models.enums import ErrorType, Status, TimeoutKind
 from models.pause import PauseKind
 from models.recipe import Recipe, RecipeHeader, Rendered
 from models.settings import Settings
+from sql.statements import statement
 from tasks import pause
 from tasks.execute import ClaimedItem, Stages
 from tasks.execute.again import Past
@@ -158,6 +159,12 @@ async def test_items_are_asked_together_and_each_gets_its_own_answer(
         (stats["tokens_in"], stats["tokens_out"])
     ]
     assert here.rows("select calls, members, asked, bad from packing") == [(3, 10, 10, 0)]
+    with here.database.connect() as connection:
+        usage = connection.execute(
+            statement("report.usage"), {"boards": [1], "since": "-infinity"}
+        ).fetchone()
+    assert usage is not None
+    assert usage[0] == 3
     assert here.rows("select distinct checks -> 0 ->> 'check' from attempt") == [("packed",)]
 
 
