@@ -77,9 +77,9 @@ async def pipeline(
     and the report is written all the same. Ends as cancelled when the run is.
     """
     run = own_id(run_id)
-    paths = [absolute(each) for each in ([board] if isinstance(board, str) else board)]
+    paths = [board] if isinstance(board, str) else board  # as given: sentences about them are in these words
     asked = {
-        "board": paths,
+        "board": [absolute(each) for each in paths],
         "dialect": dialect,
         "backend": backend,
         "out": None if out is None else absolute(out),
