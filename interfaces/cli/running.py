@@ -10,11 +10,12 @@ from urllib.parse import urlsplit
 
 import httpx
 import psycopg
-from prefect.exceptions import CancelledRun, PrefectException
+from prefect.exceptions import CancelledRun, PrefectException, TerminationSignal
 
 from interfaces.cli import app
 from interfaces.cli.quiet import quiet_prefect, tell_prefect
 from models.errors import DatabaseError, OrchestratorError, PenstockError, RunStopped
+from tasks.execute.stopping import stop
 
 if TYPE_CHECKING:
     from deployments.server import Orchestrator
@@ -49,6 +50,9 @@ def run_flow(flow: Coroutine[Any, Any, T], prefect: Orchestrator, database: Data
         if told is error:
             raise
         raise told from error
+    except TerminationSignal:  # what Prefect makes of SIGTERM: it stops in order, as with Ctrl-C
+        tell_prefect()
+        raise KeyboardInterrupt from None
     except BaseException:
         tell_prefect()
         raise
@@ -71,7 +75,7 @@ async def _watched(flow: Coroutine[Any, Any, T], prefect: Orchestrator) -> T:
         return work.result()
     except asyncio.CancelledError:
         if not work.done():
-            work.cancel()
+            stop(work)
             await asyncio.wait({work}, timeout=STOP_SECONDS)
         raise
     finally:

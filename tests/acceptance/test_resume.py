@@ -43,6 +43,10 @@ def test_what_dies_under_a_run_is_named_and_the_same_command_goes_on(long_run: A
     with long_run.connected() as connection:
         query = "select (select count(*) from item where lease is not null), (select count(*) from lease)"
         assert connection.execute(query).fetchone() == (0, 0), "Ctrl-C gives back what was claimed"
+        (written,) = connection.execute("select count(*) from attempt where outcome = 'accepted'").fetchone()
+    assert long_run.paid() - written <= 8, (
+        "what was answered is written; what was on its way, a slot each, is not"
+    )
 
     long_run.start()
     long_run.wait_for(48)
