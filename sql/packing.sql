@@ -5,7 +5,7 @@
 -- paused for some days; a pause that a person made stays as it is.
 with counted as (
   insert into packing as p (recipe, model, asked, bad, calls, members)
-  values (%(recipe)s, %(model)s, %(asked)s, %(bad)s, %(calls)s, %(asked)s)
+  values (%(recipe)s, %(model)s, %(asked)s::int, %(bad)s, %(calls)s, %(asked)s::int)
   on conflict (recipe, model) do update
      set asked = case when p.asked >= 2 * %(window)s then p.asked / 2 else p.asked end + excluded.asked,
          bad = case when p.asked >= 2 * %(window)s then p.bad / 2 else p.bad end + excluded.bad,
