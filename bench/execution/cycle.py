@@ -116,8 +116,8 @@ class Bench:
         return Cost(rate, own, postgres, prefect)
 
     def calm(self) -> None:
-        """What is left to do of one must not be in the clock of the next: Postgres cleans up after what was written, and
-        the Prefect server digests the events it was sent, until it takes less than a fifth of a core."""
+        """What is left to do of one must not be in the clock of the next: Postgres cleans up after what was written,
+        and the Prefect server digests the events it was sent, until it takes less than a fifth of a core."""
         with self.db.connect(autocommit=True, statement_timeout=0) as connection:
             connection.execute("vacuum analyze")
         servers = self._prefect()
