@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 from bench.harness import RESULTS
+from bench.missed import MISSED
 
 ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(r"(?P<begin><!-- bench: (?P<name>\w+) -->\n).*?(?P<end><!-- /bench -->)", re.DOTALL)
@@ -27,7 +28,10 @@ def table(name: str) -> str:
             f"| {row['figure']} | {_shown(row['value'])} {row['unit']} | {row['goal'] or ''} | {holds} |"
         )
     commands = sorted({row["command"] for row in rows})
-    return "\n".join([f"Repeat with `{'`, `'.join(commands)}`.", "", *lines, ""])
+    missed = [f"- Not reached: {figure}. {why}" for figure, why in MISSED.get(name, {}).items()]
+    return "\n".join(
+        [f"Repeat with `{'`, `'.join(commands)}`.", "", *lines, *(["", *missed] if missed else []), ""]
+    )
 
 
 def filled(text: str) -> str:
