@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
+from functools import cache
 from typing import Annotated, NoReturn
 
 import typer
+import typer.main
 
 from models.errors import PenstockError
 
@@ -42,15 +45,21 @@ def options(
     """Bring a backlog to model servers at a pressure the GPUs can take."""
 
 
-def main() -> None:
-    """Run the command line. Exit codes: 0 settled, 1 failed, 2 bad input, 3 something waits for a person."""
+@cache
+def _command() -> Callable[[], object]:
+    """Made once: in a process that calls `main` again and again, commands would else be added anew each time."""
     from interfaces.cli import commands
 
+    commands.register(app)
+    return typer.main.get_command(app)
+
+
+def main() -> None:
+    """Run the command line. Exit codes: 0 settled, 1 failed, 2 bad input, 3 something waits for a person."""
     # Prefect's client asks this when it is imported; without it, it tells its makers what it is used for.
     os.environ["DO_NOT_TRACK"] = "1"
-    commands.register(app)
     try:
-        app()
+        _command()()
     except PenstockError as error:
         complain(str(error))
         leave(error.exit_code)
