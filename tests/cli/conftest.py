@@ -116,6 +116,8 @@ def penstock(
     handlers, raising = list(logging.root.handlers), logging.raiseExceptions
     console.cache_clear()
     yield Penstock(tmp_path, home, database, monkeypatch)
+    with database.connect(autocommit=True) as connection:  # work that is left would be the next test's
+        connection.execute("truncate board, batch, run, review, lease cascade")
     for handler in [each for each in logging.root.handlers if each not in handlers]:
         logging.root.removeHandler(handler)
         handler.close()
