@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Iterator
 
 from fastapi import APIRouter, Request
@@ -46,11 +47,21 @@ def _begun(door: Door, words: list[str], form: Format, parts: bool) -> tuple[byt
 
 
 async def _sent(first: bytes | None, rest: Iterator[bytes]) -> AsyncIterator[bytes]:
+    reading = threading.Lock()
+
+    def read() -> bytes | None:
+        with reading:
+            return next(rest, None)
+
+    def close() -> None:
+        with reading:  # who left in the middle of a chunk: its thread is still at it
+            if (end := getattr(rest, "close", None)) is not None:
+                end()
+
     part = first
     try:
         while part is not None:
             yield part
-            part = await asyncio.to_thread(next, rest, None)
+            part = await asyncio.to_thread(read)
     finally:
-        if (close := getattr(rest, "close", None)) is not None:
-            await asyncio.to_thread(close)  # also where nobody reads on: its connection is given back
+        await asyncio.to_thread(close)  # also where nobody reads on: its connection is given back

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
+import threading
+from collections.abc import Iterator
 
 import orjson
 import pyarrow.parquet
 import pytest
 
 import sources
+from interfaces.http.exports import _sent
 from tasks.ingest import ingest_board
 
 from .conftest import Served
@@ -51,3 +55,25 @@ async def test_what_it_can_not_give_it_says(
     found = await door.client.get("/export", params=params, headers=door.token)
     assert found.status_code == status, found.text
     assert says in found.json()["error"]["message"]
+
+
+async def test_who_leaves_in_the_middle_of_a_chunk_leaves_nothing_open() -> None:
+    reads, goes_on, closed = threading.Event(), threading.Event(), threading.Event()
+
+    def slowly() -> Iterator[bytes]:
+        try:
+            reads.set()
+            assert goes_on.wait(10)
+            yield b"late"
+        finally:
+            closed.set()
+
+    sent = _sent(b"first", slowly())
+    assert await anext(sent) == b"first"
+    leaving = asyncio.ensure_future(anext(sent))
+    assert await asyncio.to_thread(reads.wait, 10)
+    leaving.cancel()
+    asyncio.get_running_loop().call_later(0.05, goes_on.set)  # it is to be closed while it reads
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+    assert await asyncio.to_thread(closed.wait, 10)
