@@ -248,8 +248,9 @@ class _Work:
             if lease.recovered:
                 log.info("%d items of a drain that is no more were given back.", lease.recovered)
             await self._reroute(connection)
+            beside = await self.database.aconnect(autocommit=True, application_name="penstock drain looks")
             work = Drain(
-                store=Store(connection, lease.token, away=self.settings.retry_delay),
+                store=Store(connection, lease.token, away=self.settings.retry_delay, beside=beside),
                 lease=lease,
                 backend=seat.backend,
                 endpoint=seat.endpoint,
@@ -272,6 +273,7 @@ class _Work:
                 await work.run(_bound(self.run_batch, work))
             finally:
                 self.total.add(work.tally)  # what it did before it failed, too
+                await beside.close()
         return True
 
     async def _reroute(self, connection: psycopg.AsyncConnection[Any]) -> int:

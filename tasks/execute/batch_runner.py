@@ -75,6 +75,9 @@ class BatchRunner:
     deterministic: bool  # the same question gets the same answer
     deadline: float | None  # on the loop's clock
     put_off: list[int] = field(default_factory=list)  # items that came back since the last answer
+    writing: set[int] = field(default_factory=set)  # batches whose turn to be written has come, and went well
+    written: set[int] = field(default_factory=set)  # of these, those that are
+    news: asyncio.Event = field(default_factory=asyncio.Event)  # set when something may be claimed
 
     async def run(self, batch: Batch) -> Tally:
         """Ask, check, write: one batch from claimed to settled."""
@@ -268,20 +271,36 @@ class BatchRunner:
         if any(isinstance(reply, ModelAnswer) for reply in replies):
             self.put_off.clear()
         self.put_off += [report.item.id for report in reports if report.next.outcome == "returned"]
-        tally = await self.store.settle(
-            batch,
-            reports,
-            recipe=recipe,
-            validation=checked.validation,
-            trace_id=self.trace_id,
-            on_split=self.stages.on_split,
-            keys=plan.keeps(batch, replies, packed) if plan is not None else {},
-            decided=decided,
-        )
+        try:
+            tally = await self.store.settle(
+                batch,
+                reports,
+                recipe=recipe,
+                validation=checked.validation,
+                trace_id=self.trace_id,
+                on_split=self.stages.on_split,
+                keys=plan.keeps(batch, replies, packed) if plan is not None else {},
+                decided=decided,
+                on_turn=partial(self._turn_came, batch) if _went_well(reports, replies) else None,
+            )
+        except BaseException:
+            self.writing.discard(batch.id)
+            raise
+        self.written |= self.writing & {batch.id}
         unsent = [item.id for item, reply in zip(batch.items, replies, strict=True) if reply is None]
         if unsent:
             await self.store.give_back(unsent)
         return tally, reports
+
+    def _turn_came(self, batch: Batch) -> None:
+        """It is being written. A claim that is asked for from now on has its turn after that, and so may be asked for
+        already: else the database would wait for it, and then whoever answers."""
+        self.writing.add(batch.id)
+        self.news.set()
+
+    def forget(self, batch: Batch) -> None:
+        self.writing.discard(batch.id)
+        self.written.discard(batch.id)
 
     async def _checked(self, batch: Batch, recipe: Recipe, rows: Sequence[AnswerRow]) -> BatchVerdict:
         if not rows:
@@ -334,6 +353,11 @@ class BatchRunner:
     def most_packed(self, recipe: Recipe, model: str) -> int | None:
         """Items of a recipe that a model is asked in one request; None: one."""
         return recipe.header.pack if self.door.pressure.packs(recipe.name, model) else None
+
+
+def _went_well(reports: Sequence[Report], replies: Sequence[Reply]) -> bool:
+    """Whoever claims next need not wait for what is learned from this batch: that its recipe fails, say."""
+    return None not in replies and any(report.next.outcome == "accepted" for report in reports)
 
 
 def _mark_reused(reports: Sequence[Report], why: Mapping[int, Reused]) -> None:

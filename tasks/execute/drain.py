@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +24,7 @@ from tasks.execute.batch_runner import BatchRunner, Stages
 from tasks.execute.by_provider import ByProvider
 from tasks.execute.calls import Calls
 from tasks.execute.doors import Door, Doors
+from tasks.execute.gate import INTERACTIVE, NORMAL
 from tasks.execute.halt import Halt
 from tasks.execute.lease import Lease
 from tasks.execute.order import URGENT, Choice, Group, Order
@@ -83,9 +84,6 @@ class Drain:
     _why_not: WhyNot | None = None  # nothing that is there may be claimed
     _interactive_at: float | None = None  # when interactive items were last there
     _hurried_at: float | None = None
-    _news: asyncio.Event = field(
-        default_factory=asyncio.Event
-    )  # something may be claimed that could not be before
 
     def __post_init__(self) -> None:
         self.pressure = Pressure(
@@ -194,18 +192,18 @@ class Drain:
 
     async def _collect(self, running: dict[asyncio.Task[Tally], Batch], watch: asyncio.Task[None]) -> None:
         """Until a batch ended or there is something new to claim."""
-        ends = (self.lease.lost, self._news, self.halt.cancelled)
+        ends = (self.lease.lost, self.runner.news, self.halt.cancelled)
         lost, news, cancelled = (asyncio.ensure_future(event.wait()) for event in ends)
         try:
             await asyncio.wait([*running, lost, news, cancelled, watch], return_when=asyncio.FIRST_COMPLETED)
         finally:
             for waiting in (lost, news, cancelled):
                 waiting.cancel()
-        self._news.clear()
+        self.runner.news.clear()
         self.lease.check()
         for task in [task for task in running if task.done()]:
             self.tally.add(task.result())
-            del running[task]
+            self.runner.forget(running.pop(task))
 
     async def _abandon(self, running: dict[asyncio.Task[Tally], Batch]) -> None:
         """Stop what is in flight and give it back. After a lost lease there is nothing to give back."""
@@ -236,7 +234,7 @@ class Drain:
             groups = await self.store.groups(self.scope, self.pressure.without) if self.kept else []
             if any(group.urgency < URGENT for group in groups):
                 self._interactive_at = clock()
-                self._news.set()
+                self.runner.news.set()
             recent = self._interactive_at is not None and clock() - self._interactive_at < INTERACTIVE_SECONDS
             self.pressure.gate.reserved = self.kept if recent else 0
             self.pressure.gate.changed()
@@ -244,9 +242,8 @@ class Drain:
 
     async def _claim(self, running: Sequence[Batch], size: int | None = None) -> Batch | None:
         """The next batch, if another one may run now."""
-        normal = sum(not batch.interactive for batch in running)
-        only_interactive = normal >= 2
-        if only_interactive and (not self.kept or len(running) > normal or self._interactive_at is None):
+        may = self._may_claim(running, self.runner.writing)
+        if may is None:
             return None
         held = self.halt.words or self.pressure.hold_because
         self._why_not = WhyNot(held) if held else None
@@ -258,13 +255,17 @@ class Drain:
 
         def choose(groups: list[Group]) -> Wish | None:
             nonlocal wanted
+            # A batch that was being written failed to be: it counts again.
+            may = self._may_claim(running, self.runner.written)
+            if may is None:
+                return None
             self._order.forget(groups)
             groups = self._router.routed(groups, self.pressure.takes, clock())
             there = [group for group in groups if self.pressure.takes(group)]
             self._why_not = self.pressure.why_not(groups)
             if any(group.urgency < URGENT for group in there):
                 self._interactive_at = clock()
-            if only_interactive:
+            if may is INTERACTIVE:
                 there = [group for group in there if group.urgency < URGENT]
             self._order.answering = self.pressure.gate.model
             wanted = self._wish(self._order.choose(there, clock()), size)
@@ -293,6 +294,15 @@ class Drain:
                 {item.board_id for item in batch.items}, key=lambda board: (board <= self._after, board)
             )
         return batch
+
+    def _may_claim(self, running: Sequence[Batch], written: Collection[int]) -> int | None:
+        """The lane that one more batch may be of, which NORMAL stands for any of. Not counting those that are written."""
+        left = [batch for batch in running if batch.id not in written]
+        normal = sum(not batch.interactive for batch in left)
+        if normal < 2:
+            return NORMAL
+        only = self.kept and len(left) == normal and self._interactive_at is not None
+        return INTERACTIVE if only else None
 
     async def _convene(self, connection: Any, items: Sequence[ClaimedItem]) -> frozenset[int]:
         """Items that are asked of a council first, and have none yet, get it instead of being run."""

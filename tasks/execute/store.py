@@ -1,13 +1,15 @@
 """The drain's side of the database: claim, settle, give back. Statements: sql/execute.sql.
 
-One pinned connection per drain: acquiring one per statement costs five times as much (docs/database.md). Its
-transactions are serialised by a lock, since two batches of a drain overlap.
+Two pinned connections per drain: acquiring one per statement costs five times as much (docs/database.md). Batches are
+claimed and written on one, and what is looked up meanwhile must not wait for that. The transactions of each are
+serialised by a lock, since two batches of a drain overlap.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -96,19 +98,35 @@ class Left:
 
 
 class Store:
-    def __init__(self, connection: psycopg.AsyncConnection, token: int, *, away: float = 90.0) -> None:
-        """`away`: seconds for which what failed on this endpoint is another's, where one is alive."""
+    def __init__(
+        self,
+        connection: psycopg.AsyncConnection,
+        token: int,
+        *,
+        away: float = 90.0,
+        beside: psycopg.AsyncConnection | None = None,
+    ) -> None:
+        """`away`: seconds for which what failed on this endpoint is another's, where one is alive. `beside`: for what is
+        looked up; None: the same connection."""
         self._connection = connection
+        self._beside = beside or connection
         self._token = token
         self._away = away
         self._lock = asyncio.Lock()
+        self._beside_lock = self._lock if beside is None else asyncio.Lock()
+
+    @asynccontextmanager
+    async def _looking(self) -> AsyncIterator[psycopg.AsyncConnection]:
+        """A transaction for what is looked up."""
+        async with self._beside_lock, self._beside.transaction():
+            yield self._beside
 
     async def groups(self, scope: Scope, without: Collection[int] = ()) -> list[Group]:
         """The groups that have something to claim, on boards that are not among `without`."""
         parameters = self._places(scope) | {"without": list(without)}
-        async with self._lock, self._connection.transaction():
-            await self._connection.execute(statement("execute.by_index"))
-            cursor = await self._connection.execute(statement("execute.groups"), parameters)
+        async with self._looking() as connection:
+            await connection.execute(statement("execute.by_index"))
+            cursor = await connection.execute(statement("execute.groups"), parameters)
             return [scope.group(*row) for row in await cursor.fetchall()]
 
     async def claim(
@@ -188,8 +206,8 @@ class Store:
         if not again:
             return {}
         parameters = {"items": [item.id for item in again], "since": [item.tried_before for item in again]}
-        async with self._lock, self._connection.transaction():
-            cursor = await self._connection.execute(statement("execute.past"), parameters)
+        async with self._looking() as connection:
+            cursor = await connection.execute(statement("execute.past"), parameters)
             found: dict[int, Past] = {}
             for item_id, *counts, recipes, why, packed in await cursor.fetchall():
                 elapsed, returns, here, truncated, too_long, memory, error_type, error = counts
@@ -220,11 +238,13 @@ class Store:
         on_split: OnSplit,
         keys: Mapping[int, bytes] | None = None,
         decided: Mapping[int, Decided] | None = None,
+        on_turn: Callable[[], None] | None = None,
     ) -> Tally:
         """Write what became of a batch, in one transaction. What is no longer ours is counted as `ignored`.
 
         `keys`: by item what its answer is found again by, once it is accepted. `decided`: what councils came to, kept
-        with the result or the review that it is.
+        with the result or the review that it is. `on_turn` is called when its turn has come: what asks for one from
+        then on comes after it.
         """
         columns = _columns(reports, batch.model) | {
             "token": self._token,
@@ -233,6 +253,8 @@ class Store:
         }
         tally = Tally(batches=1)
         async with self._lock, self._connection.transaction():
+            if on_turn is not None:
+                on_turn()
             await self._connection.execute(
                 statement("execute.hold"), {"items": columns["items"], "token": self._token}
             )
@@ -312,8 +334,8 @@ class Store:
             await self._connection.execute(statement("execute.give_back"), held)
 
     async def results_of_parts(self, items: Sequence[int]) -> list[tuple[Any, ...]]:
-        async with self._lock, self._connection.transaction():
-            cursor = await self._connection.execute(
+        async with self._looking() as connection:
+            cursor = await connection.execute(
                 statement("execute.results_of_parts"), {"items": list(items)}
             )
             return await cursor.fetchall()
@@ -322,8 +344,8 @@ class Store:
         await self._run("execute.undelay", {"items": list(items)})
 
     async def outlook(self, scope: Scope) -> Outlook:
-        async with self._lock, self._connection.transaction():
-            cursor = await self._connection.execute(statement("execute.outlook"), scope.parameters())
+        async with self._looking() as connection:
+            cursor = await connection.execute(statement("execute.outlook"), scope.parameters())
             row = await cursor.fetchone()
         assert row is not None
         return Outlook(*row)
@@ -331,16 +353,16 @@ class Store:
     async def left(self, scope: Scope, without: Collection[int] = ()) -> Left:
         """The same without counting, on boards that are not among `without`: it costs the same for any number."""
         parameters = scope.parameters() | {"without": list(without)}
-        async with self._lock, self._connection.transaction():
-            cursor = await self._connection.execute(statement("execute.left"), parameters)
+        async with self._looking() as connection:
+            cursor = await connection.execute(statement("execute.left"), parameters)
             row = await cursor.fetchone()
         assert row is not None
         return Left(*row)
 
     async def query(self, ask: Callable[[psycopg.AsyncConnection], Awaitable[Any]]) -> Any:
         """Run another stage's reads (recall) on the drain's connection, in turn with its own."""
-        async with self._lock, self._connection.transaction():
-            return await ask(self._connection)
+        async with self._looking() as connection:
+            return await ask(connection)
 
     async def _run(self, name: str, parameters: dict[str, Any]) -> None:
         async with self._lock, self._connection.transaction():
