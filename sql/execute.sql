@@ -113,7 +113,9 @@ select b.id,
 -- `shunned` as for groups. Claims nothing without a live lease. By array, not by a join: statistics may be older than a
 -- large ingest, and for what it believes to be one row the planner takes a nested loop over all ready items (30 times
 -- slower). `candidates` are twice as many as are wanted, because others may have locked as many: all that was found of many
--- boards would be hundreds of times that. `chosen` has the rows locked and checked.
+-- boards would be hundreds of times that. `chosen` has the rows locked and checked, one after the other until there are
+-- enough: by a join, the planner compares all candidates with all ready items of a table it knows nothing of yet. The
+-- `case` hides `ready` from it, or it goes through the index of those that are, for each.
 with recursive shunned as materialized (
   select mine.resource from lease mine
    where mine.token = %(token)s
@@ -189,10 +191,9 @@ with recursive shunned as materialized (
 ), candidates as materialized (
   select id, min(rank) as rank from found group by id order by min(rank), id limit 2 * %(size)s + %(aged)s
 ), chosen as materialized (
-  select i.id from candidates c join item i on i.id = c.id
-   where i.ready and i.run_after <= now()
-   order by c.rank, i.board_id, i.id limit %(size)s
-     for update of i skip locked
+  select i.id from (select id from candidates order by rank, id) c cross join lateral (
+    select id from item where id = c.id and case when ready then run_after <= now() end for update skip locked) i
+   limit %(size)s
 ), claimed as (
   update item set status = 2, ready = false, tries = tries + 1, lease = %(token)s
    where item.id = any(array(select id from chosen))
