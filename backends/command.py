@@ -25,7 +25,7 @@ from backends.agents import described
 from backends.failures import SNIPPET, one_line
 from backends.pointers import find, holds, parsed
 from backends.processes import Ended, TooMuch, run
-from backends.streams import NDJSON, Event
+from backends.streams import NDJSON
 from models.calls import ModelAnswer, ModelCallError, ModelInfo, ModelRequest, Probe
 from models.endpoint import CommandSpec, Endpoint
 from models.enums import ErrorType, TimeoutKind
@@ -196,10 +196,10 @@ class CommandBackend:
 
     # --- reading --------------------------------------------------------------------------------------------
 
-    def _events(self, events: Sequence[Event], said: _Said) -> None:
+    def _events(self, events: Sequence[bytes], said: _Said) -> None:
         for event in events:
             try:
-                page = orjson.loads(event.data)
+                page = orjson.loads(event)
             except orjson.JSONDecodeError:
                 continue  # programs print warnings among their lines
             self._page(page, said)

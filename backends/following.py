@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from types import TracebackType
 from typing import Protocol, Self
 
 import httpx
 
-from backends.connections import BROKEN
-from backends.streams import Event, Reader
+from backends.streams import Reader
+from backends.wire import Body, Broken
 from models.calls import ModelCallError
 from models.enums import ErrorType, TimeoutKind
 
@@ -40,7 +40,7 @@ class Reading(Protocol):
         """Nothing that matters can follow."""
         ...
 
-    def feed(self, event: Event) -> bool:
+    def feed(self, event: bytes) -> bool:
         """Was it a sign of the model at work (a token), not only of the server? Raises ModelCallError."""
         ...
 
@@ -48,8 +48,8 @@ class Reading(Protocol):
 class Watch:
     """The waits of one call: which one is on, how long it may take, and within all of them the one deadline.
 
-    Each token begins another wait, a thousand times an answer: so the timer of a wait is not moved. When it fires, it
-    looks how much of the newest wait is left. Used as a context, which raises TimeoutError when a wait is over.
+    Each token begins another wait, a thousand times an answer: so the timer is not moved. When it fires, it looks how
+    much is left of the newest wait, or of the deadline. Used as a context, which raises TimeoutError when a wait is over.
     """
 
     __slots__ = ("_bound", "_deadline", "_loop", "_timer", "_until", "kind", "seconds")
@@ -57,7 +57,7 @@ class Watch:
     def __init__(self, deadline: float) -> None:
         self._deadline = deadline
         self._loop = asyncio.get_running_loop()
-        self._bound = asyncio.timeout_at(deadline)
+        self._bound = asyncio.timeout(None)
         self._timer: asyncio.TimerHandle | None = None
         self._until = deadline
         self.kind = TimeoutKind.TOTAL
@@ -65,6 +65,7 @@ class Watch:
 
     async def __aenter__(self) -> Self:
         await self._bound.__aenter__()
+        self._timer = self._loop.call_at(self._deadline, self._look)
         return self
 
     async def __aexit__(
@@ -79,9 +80,8 @@ class Watch:
         """From now on this may take so long."""
         self.kind, self.seconds, self._until = kind, seconds, now + seconds
         timer = self._timer
-        if timer is None or timer.when() > self._until:
-            if timer is not None:
-                timer.cancel()
+        if timer is not None and timer.when() > self._until:
+            timer.cancel()
             self._timer = self._loop.call_at(self._until, self._look)
 
     def over(self) -> None:
@@ -96,13 +96,12 @@ class Watch:
         return (TimeoutKind.TOTAL, 0.0) if self._until >= self._deadline else (self.kind, self.seconds)
 
     def _look(self) -> None:
-        if self._until >= self._deadline:
-            self._timer = None  # the deadline comes first, and has a timer of its own
-        elif self._until > self._loop.time():
-            self._timer = self._loop.call_at(self._until, self._look)
+        until = min(self._until, self._deadline)
+        if until > self._loop.time():
+            self._timer = self._loop.call_at(until, self._look)
         else:
             self._timer = None
-            self._bound.reschedule(self._until)
+            self._bound.reschedule(until)
 
 
 class Following:
@@ -124,13 +123,13 @@ class Following:
         self._stall = stall
         self._strike = strike
 
-    async def run(self, begins: bytes, stream: AsyncIterator[bytes]) -> float | None:
+    async def run(self, begins: bytes, body: Body) -> float | None:
         """Gives when the first token was there, on the loop's clock; None if none was."""
         clock = asyncio.get_running_loop().time
         reading, reader = self._reading, self._reader
         first: float | None = None
         size, chunk = 0, begins
-        while True:
+        while chunk:
             size += len(chunk)
             check_size(size, self._url)
             if self._feed(reader.feed(chunk)):
@@ -138,30 +137,28 @@ class Following:
                 first = now if first is None else first
                 self._watch.wait(TimeoutKind.STALL, self._stall, now)
             if reading.done:
-                self._watch.over()
-                await self._rest(stream)
+                if not body.ended:
+                    self._watch.over()
+                    await self._rest(body)
                 return first
-            following = await anext(stream, None)
-            if following is None:
-                break
-            chunk = following
+            chunk = await body.read()
         if self._feed(reader.end()) and first is None:
             first = clock()
         return first
 
-    def _feed(self, events: list[Event]) -> bool:
+    def _feed(self, events: list[bytes]) -> bool:
         """Was there a token in one of them? Each is fed, whatever the others were."""
         if self._strike is not None:
-            events = [Event(name, self._strike(data)) for name, data in events]
+            events = [self._strike(event) for event in events]
         return True in [self._reading.feed(event) for event in events]
 
-    async def _rest(self, stream: AsyncIterator[bytes]) -> None:
+    async def _rest(self, body: Body) -> None:
         """To the body's end, so that the connection can be used again; what a server adds to an answer is nothing."""
         size = 0
         try:
             async with asyncio.timeout(AFTER_END_SECONDS):
-                async for chunk in stream:
+                while chunk := await body.read():
                     size += len(chunk)
                     check_size(size, self._url)
-        except (TimeoutError, httpx.DecodingError, *BROKEN):
+        except (TimeoutError, httpx.DecodingError, Broken):
             pass  # the answer is complete; the connection is not used again

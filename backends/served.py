@@ -16,7 +16,6 @@ import orjson
 
 from backends import replies
 from backends.failures import Words, error_text
-from backends.streams import Event
 from backends.transport import Reply, Transport
 from models.calls import Image, ModelAnswer, ModelCallError, ModelRequest
 from models.endpoint import Endpoint
@@ -54,8 +53,8 @@ class Heard:
             completion_tokens=self.completion_tokens,
             seconds=reply.seconds if reply else seconds,
             load_seconds=self.load_seconds,
-            simulated=reply.simulated if reply else self.simulated,
-            headers=reply.kept_headers() if reply else self.headers,
+            simulated=self.simulated,
+            headers=self.headers,
             cached_tokens=self.cached_tokens,
             first_seconds=reply.first_seconds if reply else None,
             images=tuple(self.images),
@@ -78,12 +77,12 @@ class _Reading:
     def begin(self, simulated: bool, headers: dict[str, str]) -> None:
         self._heard.simulated, self._heard.headers = simulated, headers
 
-    def feed(self, event: Event) -> bool:
-        if event.data == DONE:
+    def feed(self, event: bytes) -> bool:
+        if event == DONE:
             self._heard.done = True
             return False
         try:
-            page = orjson.loads(event.data)
+            page = orjson.loads(event)
         except orjson.JSONDecodeError:
             page = None
         if not isinstance(page, dict):
@@ -201,6 +200,7 @@ class Served(ABC):
         """One exchange; a 200 that was not streamed is heard as one page."""
         reply = await self._http.ask(path, payload, deadline, _Reading(self, heard))
         if reply.status == 200 and not reply.streamed:
+            heard.simulated, heard.headers = reply.simulated, reply.kept_headers()
             self.hear(replies.json_object(reply.body, self.url), heard)
         return reply
 

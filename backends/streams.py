@@ -7,22 +7,17 @@ str.splitlines would: a U+2028 inside JSON is no end of a line.
 from __future__ import annotations
 
 import re
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 _ENDS = re.compile(rb"\r\n|\n|\r")
 _BOM = b"\xef\xbb\xbf"
 
 
-class Event(NamedTuple):
-    name: str  # of an SSE event that has one, else ""
-    data: bytes
-
-
 class Reader(Protocol):
-    """Turns a body into events. A last one that the server did not finish counts: whoever reads it sees what it is."""
+    """Turns a body into the data of its events. A last one that the server did not finish counts: whoever reads it sees what it is."""
 
-    def feed(self, chunk: bytes) -> list[Event]: ...
-    def end(self) -> list[Event]: ...
+    def feed(self, chunk: bytes) -> list[bytes]: ...
+    def end(self) -> list[bytes]: ...
 
 
 class _Lines:
@@ -67,47 +62,45 @@ class NDJSON:
     def __init__(self) -> None:
         self._lines = _Lines(returns=False)
 
-    def feed(self, chunk: bytes) -> list[Event]:
-        return [Event("", text) for line in self._lines.feed(chunk) if (text := line.strip())]
+    def feed(self, chunk: bytes) -> list[bytes]:
+        return [text for line in self._lines.feed(chunk) if (text := line.strip())]
 
-    def end(self) -> list[Event]:
+    def end(self) -> list[bytes]:
         rest = self._lines.end().strip()
-        return [Event("", rest)] if rest else []
+        return [rest] if rest else []
 
 
 class SSE:
-    """Server-sent events (WHATWG HTML, 9.2): data lines joined, comments and other fields skipped."""
+    """Server-sent events (WHATWG HTML, 9.2): data lines joined; comments and other fields skipped, the names of events too:
+    no protocol of a model server says anything in them that its data does not say.
+    """
 
     def __init__(self) -> None:
         self._lines = _Lines(returns=True)
         self._first = True
-        self._name = ""
         self._data: list[bytes] = []
 
-    def feed(self, chunk: bytes) -> list[Event]:
+    def feed(self, chunk: bytes) -> list[bytes]:
         return self._events(self._lines.feed(chunk))
 
-    def end(self) -> list[Event]:
+    def end(self) -> list[bytes]:
         return self._events([self._lines.end(), b""])
 
-    def _events(self, lines: list[bytes]) -> list[Event]:
+    def _events(self, lines: list[bytes]) -> list[bytes]:
         """What these lines bring to an end."""
-        events: list[Event] = []
+        events: list[bytes] = []
         if self._first and lines:
             self._first = False
             lines[0] = lines[0].removeprefix(_BOM)
         for line in lines:
             if not line:
                 if self._data:
-                    events.append(Event(self._name, b"\n".join(self._data)))
+                    events.append(b"\n".join(self._data))
                     self._data = []
-                self._name = ""
-                continue
-            field, _, value = line.partition(b":")
-            if field == b"data":
-                self._data.append(value.removeprefix(b" "))
-            elif field == b"event":
-                self._name = value.removeprefix(b" ").decode("utf-8", "replace")
+            elif line.startswith(b"data:"):
+                self._data.append(line[6:] if line.startswith(b" ", 5) else line[5:])
+            elif line == b"data":
+                self._data.append(b"")
         return events
 
 

@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import httpcore
 import httpx
 import orjson
 
 from backends.addressing import checked_url, encoded, headers_of, secrets_of
-from backends.connections import BROKEN, Connections, body_of
+from backends.connections import Connections, Unpacked, body_of
 from backends.failures import Words, failure, one_line
 from backends.following import Following, Reading, Watch, check_size
 from backends.streams import reader_of
+from backends.wire import Broken, Connection, ConnectTimeout, Head, Headers, Unreachable
 from models.calls import ModelCallError
 from models.endpoint import Endpoint
 from models.enums import ErrorType, TimeoutKind
 
-# What servers send is logged by httpcore at this level, our keys too where a server says them back.
-logging.getLogger("httpcore").setLevel(logging.INFO)
-
-SIMULATOR_HEADER = "x-penstock-simulator"
+SIMULATOR_HEADER = b"x-penstock-simulator"
 
 _KEPT_HEADERS = (
     b"x-request-id",
@@ -41,22 +37,26 @@ class Reply:
     """One complete HTTP reply."""
 
     status: int
-    headers: httpx.Headers
+    raw_headers: Headers
     body: bytes  # b"" where it was streamed to a Reading
     seconds: float
     streamed: bool = False
     first_seconds: float | None = None
 
     @property
+    def headers(self) -> httpx.Headers:
+        return httpx.Headers(list(self.raw_headers))
+
+    @property
     def simulated(self) -> bool:
-        return SIMULATOR_HEADER in self.headers
+        return any(name == SIMULATOR_HEADER for name, _ in self.raw_headers)
 
     def kept_headers(self) -> dict[str, str]:
         """Request ids and rate limits; nothing else, so that no cookie or credential is ever stored."""
         return {
-            name.decode("ascii", "replace").lower(): value.decode("latin-1")
-            for name, value in self.headers.raw
-            if name.lower().startswith(_KEPT_HEADERS)
+            name.decode("ascii", "replace"): value.decode("latin-1")
+            for name, value in self.raw_headers
+            if name.startswith(_KEPT_HEADERS)
         }
 
     def json(self) -> Any:
@@ -80,9 +80,8 @@ class Transport:
         self._secrets = secrets_of(endpoint)
         self._endpoint = endpoint
         self._headers = headers_of(endpoint, key_header, headers or {})
-        self._connections = Connections(
-            secure=self.url.startswith("https:"), connect_timeout=endpoint.connect_timeout
-        )
+        self._own: Headers = tuple(self._headers.raw)
+        self._connections = Connections(connect_timeout=endpoint.connect_timeout)
         self._slots = asyncio.Semaphore(endpoint.slots)
         self._questions = asyncio.Lock()  # beside the slots: a probe must not wait behind the calls
         self._closed = False
@@ -129,7 +128,7 @@ class Transport:
         )
         if content_type:
             headers["Content-Type"] = content_type
-        return await self._send(method, url, body, deadline, headers=headers)
+        return await self._send(method, url, body, deadline, headers=tuple(headers.raw))
 
     def failure(self, reply: Reply, asked: str) -> ModelCallError:
         """The error for a reply whose status is not 200. `asked` names the model."""
@@ -149,7 +148,7 @@ class Transport:
         deadline: float,
         *,
         reading: Reading | None = None,
-        headers: httpx.Headers | None = None,
+        headers: Headers | None = None,
         work: bool = True,
         limit: int | None = None,
     ) -> Reply:
@@ -161,28 +160,26 @@ class Transport:
         try:
             if started >= deadline:
                 raise TimeoutError
-            request = self._connections.request(
-                method, url, (self._headers if headers is None else headers).raw, body
-            )
+            head = self._connections.head(method, url, self._own if headers is None else headers)
             watch = Watch(deadline)
             async with watch, self._slots if work else self._questions:
-                connection = await self._connections.take(request)
+                connection = await self._connections.take(head)
                 whole = False
                 try:
-                    reply = await self._exchange(connection, request, watch, reading, limit)
+                    reply = await self._exchange(connection, head, body, watch, reading, limit)
                     whole = True
                 finally:
                     await self._connections.give(connection, whole=whole)
                 return reply
         except TimeoutError:
             raise self._timed_out(watch, max(0.0, deadline - started)) from None
-        except httpcore.ConnectTimeout:
+        except ConnectTimeout:
             raise ModelCallError(
                 ErrorType.TIMEOUT,
                 f"{self.url} took no connection within {self._endpoint.connect_timeout:g} s.",
                 timeout=TimeoutKind.CONNECT,
             ) from None
-        except httpcore.ConnectError as error:
+        except Unreachable as error:
             raise ModelCallError(
                 ErrorType.CONNECTION, f"{self.url} can't be reached ({self._reason(error)})."
             ) from None
@@ -191,7 +188,7 @@ class Transport:
                 ErrorType.SERVER_ERROR,
                 f"{self.url} sent a body that can't be unpacked ({self._reason(error)}).",
             ) from None
-        except (*BROKEN, httpx.InvalidURL) as error:
+        except Broken as error:
             raise ModelCallError(
                 ErrorType.CONNECTION, f"{self.url} broke off the exchange ({self._reason(error)})."
             ) from None
@@ -218,15 +215,16 @@ class Transport:
                 data = data.replace(secret, b"***")
         return data
 
-    def _struck_headers(self, headers: httpx.Headers) -> httpx.Headers:
-        if not any(secret in value for secret in self._secrets for _, value in headers.raw):
+    def _struck_headers(self, headers: Headers) -> Headers:
+        if not any(secret in value for secret in self._secrets for _, value in headers):
             return headers
-        return httpx.Headers([(name, self._struck(value)) for name, value in headers.raw])
+        return tuple((name, self._struck(value)) for name, value in headers)
 
     async def _exchange(
         self,
-        connection: httpcore.AsyncHTTPConnection,
-        request: httpcore.Request,
+        connection: Connection,
+        head: Head,
+        asked: bytes | None,
         watch: Watch,
         reading: Reading | None,
         limit: int | None = None,
@@ -235,46 +233,38 @@ class Transport:
         started = clock()
         if reading is not None:
             watch.wait(TimeoutKind.FIRST_TOKEN, self._endpoint.first_token_timeout, started)
-        response = await connection.handle_async_request(request)
-        headers = self._struck_headers(httpx.Headers(response.headers))
-        stream = body_of(response)
+        answer = await connection.ask(head, asked)
+        status, headers = answer.status, self._struck_headers(answer.headers)
+        body = body_of(answer, connection)
         try:
-            begins = await anext(stream, None)
+            begins = await body.read()
             if (
                 reading is not None
-                and begins is not None
-                and response.status == 200
-                and (reader := reader_of(headers.get("content-type", ""), begins)) is not None
+                and begins
+                and status == 200
+                and (reader := reader_of(_content_type(headers), begins)) is not None
             ):
                 begun = Reply(200, headers, b"", 0.0)
                 reading.begin(begun.simulated, begun.kept_headers())
-                following = Following(
-                    self.url,
-                    watch,
-                    reading,
-                    reader,
-                    self._endpoint.stall_timeout,
-                    self._struck if self._secrets else None,
-                )
-                first = await following.run(begins, stream)
+                strike = self._struck if self._secrets else None
+                following = Following(self.url, watch, reading, reader, self._endpoint.stall_timeout, strike)
+                first = await following.run(begins, body)
                 waited = None if first is None else first - started
                 return Reply(200, headers, b"", clock() - started, True, waited)
             chunks: list[bytes] = []
             size, chunk = 0, begins
-            while chunk is not None:
+            while chunk:
                 size += len(chunk)
                 check_size(size, self.url, limit)
                 if reading is not None:
                     watch.wait(TimeoutKind.STALL, self._endpoint.stall_timeout, clock())
                 chunks.append(chunk)
-                chunk = await anext(stream, None)
+                chunk = await body.read()
         finally:
-            if isinstance(stream, AsyncGenerator):  # not left to the garbage collector, which is late
-                await stream.aclose()
-            await response.aclose()
-        return Reply(
-            response.status,
-            headers,
-            self._struck(b"".join(chunks)),
-            clock() - started,
-        )
+            if isinstance(body, Unpacked):
+                await body.close()
+        return Reply(status, headers, self._struck(b"".join(chunks)), clock() - started)
+
+
+def _content_type(headers: Headers) -> str:
+    return next((value.decode("latin-1") for name, value in headers if name == b"content-type"), "")
