@@ -49,7 +49,8 @@ class Watch:
     """The waits of one call: which one is on, how long it may take, and within all of them the one deadline.
 
     Each token begins another wait, a thousand times an answer: so the timer is not moved. When it fires, it looks how
-    much is left of the newest wait, or of the deadline. Used as a context, which raises TimeoutError when a wait is over.
+    much is left of the newest wait, or of the deadline. Used as a context, which raises TimeoutError when a wait is
+    over.
     """
 
     __slots__ = ("_bound", "_deadline", "_loop", "_timer", "_until", "kind", "seconds")

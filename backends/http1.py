@@ -19,7 +19,6 @@ from backends.wire import (
     Broken,
     ConnectTimeout,
     Head,
-    Headers,
     Origin,
     Unreachable,
     has_length,

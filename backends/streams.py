@@ -14,7 +14,9 @@ _BOM = b"\xef\xbb\xbf"
 
 
 class Reader(Protocol):
-    """Turns a body into the data of its events. A last one that the server did not finish counts: whoever reads it sees what it is."""
+    """Turns a body into its events, of each its data. A last one that the server did not finish counts: whoever reads
+    it sees what it is.
+    """
 
     def feed(self, chunk: bytes) -> list[bytes]: ...
     def end(self) -> list[bytes]: ...
@@ -71,8 +73,8 @@ class NDJSON:
 
 
 class SSE:
-    """Server-sent events (WHATWG HTML, 9.2): data lines joined; comments and other fields skipped, the names of events too:
-    no protocol of a model server says anything in them that its data does not say.
+    """Server-sent events (WHATWG HTML, 9.2): data lines joined, comments and other fields skipped. So are the names of
+    events: what a model server's protocol says in them, its data says too.
     """
 
     def __init__(self) -> None:

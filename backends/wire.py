@@ -95,8 +95,11 @@ def head_of(method: str, url: str, headers: Headers) -> Head:
     if parsed.scheme not in ("http", "https") or not parsed.raw_host:
         raise Broken("the URL is not one of http:// or https://")
     secure = parsed.scheme == "https"
+    port = parsed.port or (443 if secure else 80)
+    if port > 65535:
+        raise Broken("the URL has a port above 65535")
     host = parsed.raw_host.decode("ascii").removeprefix("[").removesuffix("]")
-    origin = Origin(secure, host, parsed.port or (443 if secure else 80))
+    origin = Origin(secure, host, port)
     target = parsed.raw_path
     every = ((b"Host", parsed.netloc), *headers)
     if not _TARGET.fullmatch(target):
