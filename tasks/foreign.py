@@ -27,11 +27,12 @@ _REFERENCE = re.compile(
 """Markdown's other comment: `[//]: # (text)`, the title of a link that leads nowhere and is used by nobody."""
 _ELEMENT = re.compile(
     r"<(?P<name>[a-zA-Z][a-zA-Z0-9]{0,15})\b(?=[^<>]{0,600}?(?:\shidden(?![\w-])"
-    r"|style\s{0,4}=\s{0,4}[\"']?[^<>\"']{0,300}?(?:display\s{0,4}:\s{0,4}none|visibility\s{0,4}:\s{0,4}hidden"
+    r"|style\s{0,4}=\s{0,4}[\"']?(?:(?!style\s{0,4}=)[^<>\"']){0,300}?(?:display\s{0,4}:\s{0,4}none|visibility\s{0,4}:\s{0,4}hidden"
     r"|font-size\s{0,4}:\s{0,4}0(?![.\d]*[1-9])|opacity\s{0,4}:\s{0,4}0(?![.\d]*[1-9]))))[^<>]{0,1000}>",
     re.IGNORECASE,
 )
-"""The opening tag of an element that a browser does not show."""
+"""The opening tag of an element that a browser does not show. The nearest `style=` before what hides it counts: from
+each of many the same characters would be looked at again."""
 _FENCE = re.compile(r"^[ ]{0,3}(`{3,}|~{3,})", re.MULTILINE)
 _NOT_STORABLE = re.compile("[\x00\ud800-\udfff]")
 

@@ -15,7 +15,7 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
 
 import orjson
@@ -27,8 +27,8 @@ from models.errors import RecipeError
 from models.recipe import Note, Part, PromptItem, Recipe, Rendered
 from models.words import counted
 from tasks.foreign import one_line, visible
-from tasks.redaction import Redaction
-from tasks.shortening import LEAST, shortened
+from tasks.redaction import LONGEST_SECRET, Redaction
+from tasks.shortening import LEAST, cut_at_an_end, shortened
 from tasks.tokens import CHARACTERS_PER_TOKEN, weight
 
 FENCE_CHARACTERS = 16
@@ -36,6 +36,10 @@ FENCE_CHARACTERS = 16
 
 _SECRET = secrets.token_bytes(32)
 """Of this process, which is to say of one drain. It is written down nowhere."""
+
+LONGEST_TEXT = 400_000
+"""Characters that are shown of one field of an item, and of all passages together: 100,000 tokens and more. It bounds
+how long a drain is held up by a prompt. As much is remembered of a document."""
 
 PASSAGE_OVERHEAD = 8  # characters around a passage: brackets and line ends
 
@@ -72,7 +76,7 @@ class ItemView:
 
 _FIELDS = ("board_title", "parent_title", "parent_body", "source", "kind", "ext_id", "title", "body")
 """What items share comes first: secrets are numbered in this order, so the same beginning has the same marks."""
-assert {*_FIELDS, "parts"} == {field.name for field in fields(ItemView)}
+assert {*_FIELDS, "parts"} == {each.name for each in fields(ItemView)}
 
 
 def render(
@@ -92,18 +96,19 @@ def render(
 
     Where prompt and answer would not fit into `context_tokens` (None: no limit), what the recipe lists in `cut` is
     shortened, in its order; where that is not enough the prompt comes back with `too_long`, and must not be sent.
+    Of a text that is longer than LONGEST_TEXT its beginning is shown, whatever the context.
     `per_token`: the weight of a token (tasks/tokens.py). Secrets are taken out; what was taken out and cut is in
     `notes`. The passages that are left come back as the model sees them. `fence` is for tests; by default it
     comes from `secret` and what the item shares with others. `parts`: how many an item that is to be split might have.
     `share`: where it is less than 1, `cut` is applied, passages first, until the prompt has that share of its length.
     Raises RecipeError where the template fails.
     """
-    seen = Redaction()
+    seen = _Seen()
     texts = _texts(item, _FIELDS[:3], seen)
-    given = [_shown(passage, seen) for passage in passages]
+    given = seen.passages(passages)
     texts |= _texts(item, _FIELDS[3:], seen)
     view = ItemView(**texts, parts="" if parts is None else str(parts))
-    why = seen(visible(reason or ""))
+    why = seen.text("reason", reason or "")
     system, template, schema = _prepared(recipe)
     shown = _Shown(view, [passage for passage in given if passage.text])
     key = fence or _fence(secret, recipe, view, shown.passages, why)
@@ -117,7 +122,8 @@ def render(
             ) from error
 
     prompt = filled(shown)
-    notes = [Note("redacted", seen.told())] if seen.found else []
+    notes = [Note("redacted", told)] if (told := seen.redacted.told()) else []
+    notes += [Note("cut", each) for each in seen.cut]
     too_long = ""
     if share < 1:
         room = int(share * (weight(system) + weight(prompt))) - weight(system)
@@ -153,10 +159,60 @@ def render(
 
 def as_shown(title: str, body: str, passages: Sequence[Passage]) -> tuple[str, tuple[Passage, ...]]:
     """A question and its passages as a prompt shows them: what an answer is checked against, now or later."""
-    seen = Redaction()
-    head = seen(visible(title))
-    given = tuple(_shown(passage, seen) for passage in passages)
-    return f"{head}\n{seen(visible(body))}".strip(), given
+    seen = _Seen()
+    head = seen.text("title", title)
+    given = tuple(seen.passages(passages))
+    return f"{head}\n{seen.text('body', body)}".strip(), given
+
+
+@dataclass(slots=True)
+class _Seen:
+    """Foreign texts as the model of one prompt sees them: visible, without secrets, LONGEST_TEXT at most.
+
+    The bound does not depend on the model, so an answer that is checked later is checked against the same texts.
+    """
+
+    redacted: Redaction = field(default_factory=Redaction)
+    cut: list[str] = field(default_factory=list)  # in words, what was
+
+    def text(self, name: str, text: str) -> str:
+        """`name`: what it is, for `cut`."""
+        return self._bounded(name, visible(text), LONGEST_TEXT)
+
+    def passages(self, passages: Sequence[Passage]) -> list[Passage]:
+        """All of them together have LONGEST_TEXT at most, too; of one behind that nothing is left but the mark."""
+        left = LONGEST_TEXT
+        shown = []
+        for passage in passages:
+            # The first line keeps its indent: it may be code.
+            whole = visible(passage.text).strip("\n").rstrip() if left else passage.text
+            cite, text = one_line(passage.cite), self._bounded(f"passage {passage.cite}", whole, left)
+            left -= min(left, len(passage.text))
+            if cite != passage.cite or text != passage.text:
+                # What was taken out of a file makes it another one: a patch to it would not be one to the file.
+                file = passage.file if text == passage.text.strip("\n").rstrip() else ""
+                passage = Passage(cite, text, passage.score, file)
+            shown.append(passage)
+        return shown
+
+    def _bounded(self, name: str, text: str, limit: int) -> str:
+        if len(text) <= limit:
+            return self.redacted(text)
+        shown, most = "", limit
+        if limit:
+            shown = self.redacted(text[: limit + LONGEST_SECRET])
+            if len(text) > limit + LONGEST_SECRET:
+                # A secret of which only a part was looked at stands in the last LONGEST_SECRET characters.
+                most = max(0, min(limit, len(shown) - LONGEST_SECRET))
+            elif len(shown) <= limit:
+                return shown
+        kept = cut_at_an_end(shown, most)
+        missing = len(text) - len(kept)
+        self.cut.append(
+            f"{missing:,} of {len(text):,} characters of the {name} left out: too much for any prompt."
+        )
+        mark = f"[cut: {missing:,} characters]"
+        return f"{kept}\n\n{mark}" if kept else mark
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,9 +284,12 @@ def _shorter(
 MARK = 32  # characters, about, of the mark that says how much was cut
 
 
-def _texts(item: PromptItem, names: Sequence[str], redacted: Redaction) -> dict[str, str]:
+def _texts(item: PromptItem, names: Sequence[str], seen: _Seen) -> dict[str, str]:
     """As a model sees them. Most items leave most of them empty."""
-    return {name: redacted(visible(text)) if (text := getattr(item, name)) else "" for name in names}
+    return {
+        name: seen.text(name.replace("_", " "), text) if (text := getattr(item, name)) else ""
+        for name in names
+    }
 
 
 def _fence(secret: bytes, recipe: Recipe, view: ItemView, passages: Sequence[Passage], reason: str) -> str:
@@ -251,16 +310,6 @@ def _fence(secret: bytes, recipe: Recipe, view: ItemView, passages: Sequence[Pas
 @lru_cache(maxsize=64)
 def _keyed(secret: bytes, *shared: str) -> str:
     return hmac.digest(secret, orjson.dumps(shared), "sha256").hex()[:FENCE_CHARACTERS]
-
-
-def _shown(passage: Passage, redacted: Redaction) -> Passage:
-    # The first line keeps its indent: it may be code.
-    cite, text = one_line(passage.cite), redacted(visible(passage.text).strip("\n").rstrip())
-    if cite == passage.cite and text == passage.text:
-        return passage
-    # What was taken out of a file makes it another one: a patch to it would not be one to the file.
-    file = passage.file if text == passage.text.strip("\n").rstrip() else ""
-    return Passage(cite, text, passage.score, file)
 
 
 def _without_lowest(passages: list[Passage], excess: int) -> list[Passage]:

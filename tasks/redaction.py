@@ -7,6 +7,8 @@ path, no name. Hashes of commits, UUIDs, pictures in base64 and published exampl
 No library: detect-secrets 1.5 takes 24 ms for 2 kB, gives no offsets, and takes hashes of commits for secrets. Here a
 rule begins with a literal, so a text costs a search for each of these, and an expression runs only where one stands:
 0.04 ms for 2 kB. The shapes are those that the providers publish, as gitleaks and GitHub's secret scanning list them.
+A text that is made to be slow takes about a microsecond a character: how often the same characters are tried is bounded
+(`FARTHEST`, `MOST_LOOKS`).
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import binascii
 import math
 import re
 from base64 import urlsafe_b64decode
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -27,6 +30,12 @@ from models.words import counted
 
 LONGEST = 512
 """Characters of one value behind a word; a longer one is data."""
+FARTHEST = 40
+"""Letters, digits, `_` and `-` that may stand at once before what has a mark of its own."""
+MOST_LOOKS = 8
+"""How often, on an average, a character of a text is looked at as a part of a value. Values can stand in each other."""
+LONGEST_SECRET = 40_000
+"""Characters of the longest that is known by its shape (jwt), rounded up."""
 
 
 class Secret(NamedTuple):
@@ -44,10 +53,14 @@ class _Shape(NamedTuple):
 
 
 def _shape(literals: str, kind: str, rest: str) -> _Shape:
-    """`rest` follows the literal. No letter or digit stands around it, so that nothing is found within base64."""
+    """`rest` follows the literal. No letter or digit stands around it, so that nothing is found within base64.
+
+    Nor within its other alphabet, which has `-` and `_`: not far behind the beginning of a long word.
+    """
     words = tuple(literals.split())
     heads = "|".join(map(re.escape, words))
-    return _Shape(words, kind, re.compile(rf"(?<![A-Za-z0-9])(?:{heads}){rest}(?![A-Za-z0-9])"))
+    before = rf"(?<![A-Za-z0-9])(?<![A-Za-z0-9_-]{{{FARTHEST}}})"
+    return _Shape(words, kind, re.compile(rf"{before}(?:{heads}){rest}(?![A-Za-z0-9])"))
 
 
 _SHAPES = (
@@ -69,7 +82,7 @@ _SHAPES = (
     _shape("AIza", "google-api-key", r"[\w-]{35}"),
     _shape("GOCSPX-", "google-client-secret", r"[\w-]{28}"),
     _shape("ya29.", "google-token", r"[\w-]{20,512}"),
-    _shape("eyJ", "jwt", r"[\w-]{8,4096}(?:\.[\w-]{8,8192}){1,2}(?:\.[\w-]{8,8192}){0,2}"),
+    _shape("eyJ", "jwt", r"[\w-]{8,4096}+(?:\.[\w-]{8,8192}+){1,4}+"),
     _shape("npm_", "npm-token", "[A-Za-z0-9]{36}"),
     _shape("pypi-AgE", "pypi-token", r"[\w-]{50,512}"),
     _shape("hf_", "huggingface-token", "[A-Za-z0-9]{34}"),
@@ -97,7 +110,8 @@ _LITERALS = {literal: (shape.pattern, shape.kind) for shape in _SHAPES for liter
 SHORTEST = 8
 """Characters of a value behind a word such as `password:`."""
 LONGEST_PART = 20_000
-"""Characters of a text that is remembered with what was found in it."""
+"""Characters of a text that is remembered with what was found in it. Few longer ones are, up to LONGEST_OF_FEW."""
+LONGEST_OF_FEW = 500_000
 LONG = 18
 """Characters of the shortest word in which a shape stands."""
 _DIGIT = re.compile(r"\d")
@@ -106,6 +120,7 @@ _KEY_BEGIN = re.compile(
     rf"-----BEGIN {_LABEL}(?:(?!-----).){{0,20000}}?(?:-----END {_LABEL}|(?=-----)|\Z)", re.DOTALL
 )
 _KEY_END = re.compile(rf"-----END {_LABEL}")
+LONGEST_ROW = 1_000
 _KEY_ROW = re.compile(r"[ \t]*[A-Za-z0-9+/=]{1,100}[ \t]*\n")
 _ADDRESS = re.compile(r"://([^\s/:@\"'<>`]{0,100}):([^\s/@\"'<>`]{3,256})@(?=[\w\[${])")
 _BEARER = re.compile(r"(?:Bearer|Basic)\s{1,3}([\w.~+/=-]{16,4096})", re.IGNORECASE)
@@ -129,12 +144,13 @@ _OTHER = re.compile(
     re.IGNORECASE,
 )
 """What stands behind the word and makes another thing of it: `token_count`, `secret_name`, `password_hash`."""
-_PLACEHOLDER = re.compile(
-    r"example|sample|placeholder|change.?me|your[-_ ]|^your|dummy|redacted|fake|foobar|insert[-_ ]|todo|replace|"
-    r"x{4}|\*{3}|\.\.\.|…|0{6}|1{6}|1234567890|abcdefghijkl|^(?:password|secret|token)\d{0,4}$|"
-    r"^[$%@#\\,+]|[{}<>]|^test|not[-_ ]?(?:a[-_ ])?real",
-    re.IGNORECASE,
-)
+_PLACEHOLDERS = (
+    "example", "sample", "placeholder", "changeme", "your-", "your_", "your ", "dummy", "redacted", "fake", "foobar",
+    "insert-", "insert_", "insert ", "todo", "replace", "xxxx", "***", "...", "…", "000000", "111111", "1234567890",
+    "abcdefghijkl", "{", "}", "<", ">",
+)  # fmt: skip
+_PLACEHOLDER = re.compile(r"^your|^(?:password|secret|token)\d{0,4}$|^[$%@#\\,+]|^test", re.IGNORECASE)
+_UNREAL = re.compile(r"change.me|not[-_ ]?(?:a[-_ ])?real", re.IGNORECASE)
 _DUMMY = frozenset(
     re.findall(
         r"\w+",
@@ -151,7 +167,7 @@ _PATHLIKE = re.compile(
 )
 _DOTTED = re.compile(r"[A-Za-z_]\w*(?:(?:\.|->|::)[A-Za-z_]\w*)+\Z")
 _MIXED = re.compile(r"(?=\D*\d)(?=[\W\d_]*[^\W\d_])")
-_DATA = re.compile(r"data:[\w./+-]{1,60};base64,[A-Za-z0-9+/=\s]{0,}\Z")
+_DATA = re.compile(r"(?=data:[\w./+-]{1,60};base64,([A-Za-z0-9+/=\s]*))")
 
 LEAST_ENTROPY = 3.0
 """Bits a character (Shannon) of a value of 12 characters or more. Names and words in one case have 2.5 to 3.2 and fail
@@ -160,7 +176,9 @@ the other tests; what a generator makes has 3.3 (hexadecimal) and more."""
 
 def find_secrets(text: str) -> tuple[Secret, ...]:
     """The secrets of a text, in their order, none within another. Linear in its length."""
-    return _of_part(text) if len(text) <= LONGEST_PART else _find(text)
+    if len(text) <= LONGEST_PART:
+        return _of_part(text)
+    return _of_long(text) if len(text) <= LONGEST_OF_FEW else _find(text)
 
 
 def secret_findings(text: str) -> list[Finding]:
@@ -189,11 +207,18 @@ def _of_part(text: str) -> tuple[Secret, ...]:
     return _find(text)
 
 
+@lru_cache(maxsize=4)
+def _of_long(text: str) -> tuple[Secret, ...]:
+    """A long parent comes again with each of its parts."""
+    return _find(text)
+
+
 def _find(text: str) -> tuple[Secret, ...]:
     words = [
         word for word in text.split() if len(word) >= SHORTEST and (len(word) >= LONG or not word.isalpha())
     ]
-    found = [*_shaped(text, [word for word in words if len(word) >= LONG])]
+    pictures = _Pictures(text)
+    found = [*_shaped(text, [word for word in words if len(word) >= LONG], pictures)]
     if "PRIVATE KEY" in text:
         found += _private_keys(text)
     if "://" in text:
@@ -203,7 +228,7 @@ def _find(text: str) -> tuple[Secret, ...]:
         if len(small) != len(text):  # a letter that becomes two when it is made small
             small = "".join(letter.lower() if len(letter.lower()) == 1 else letter for letter in text)
         found += _headers(text, small)
-        found += _assigned(text, small)
+        found += _assigned(text, small, pictures)
     if len(found) < 2:
         return tuple(found)
     # What has a shape of its own comes first and keeps its name; the sort is stable.
@@ -267,26 +292,41 @@ def _at(text: str, literal: str) -> Iterator[int]:
         at = text.find(literal, at + 1)
 
 
-def _shaped(text: str, words: Sequence[str]) -> Iterator[Secret]:
+def _shaped(text: str, words: Sequence[str], pictures: _Pictures) -> Iterator[Secret]:
     """What has a mark of its own has no blank in it and is long: prose has few such words."""
+    left = MOST_LOOKS * len(text) + LONGEST_SECRET  # characters, as in `_assigned`
     at = 0
     for word in words:
         at = text.index(word, at)
         for literal, (pattern, kind) in _LITERALS.items():
-            if literal in word:
-                for start in _at(word, literal):
-                    match = pattern.match(text, at + start)
-                    if match is not None:
-                        begin, end = match.span(pattern.groups and 1)
-                        if _is_real(text[begin:end], kind) and not _in_picture(text, begin):
-                            yield Secret(begin, end, kind)
+            if literal not in word:
+                continue
+            done = 0
+            for start in _at(word, literal):
+                if at + start < done or (match := pattern.match(text, at + start)) is None:
+                    continue
+                begin, end = match.span(pattern.groups and 1)
+                left -= end - begin
+                if left < 0 or (_is_real(text[begin:end], kind) and not pictures.have(begin)):
+                    done = end
+                    yield Secret(begin, end, kind)
         at += len(word)
 
 
 def _is_real(value: str, kind: str) -> bool:
     if kind == "jwt":
         return _is_token(value)
-    return not _PLACEHOLDER.search(value) and (len(value) < 20 or _entropy(value) >= LEAST_ENTROPY)
+    return not _is_placeholder(value) and (len(value) < 20 or _entropy(value) >= LEAST_ENTROPY)
+
+
+def _is_placeholder(value: str) -> bool:
+    """Is it one that an example has? Searches for words: one expression of them takes ten times as long."""
+    small = value.lower()
+    return (
+        any(word in small for word in _PLACEHOLDERS)
+        or _PLACEHOLDER.match(value) is not None
+        or (("change" in small or "real" in small) and _UNREAL.search(value) is not None)
+    )
 
 
 def _is_token(value: str) -> bool:
@@ -298,10 +338,17 @@ def _is_token(value: str) -> bool:
         return False
 
 
-def _in_picture(text: str, at: int) -> bool:
-    """Within the data of a `data:` address?"""
-    begin = text.rfind(";base64,", 0, at)
-    return begin >= 0 and _DATA.match(text[max(0, text.rfind("data:", 0, begin)) : at]) is not None
+class _Pictures:
+    """Where the data of `data:` addresses stand."""
+
+    def __init__(self, text: str) -> None:
+        found = list(_DATA.finditer(text)) if ";base64," in text else ()
+        self._starts = [each.start() for each in found]
+        self._ends = [each.end(1) for each in found]
+
+    def have(self, at: int) -> bool:
+        place = bisect_right(self._starts, at) - 1
+        return place >= 0 and at <= self._ends[place]
 
 
 def _private_keys(text: str) -> Iterator[Secret]:
@@ -315,7 +362,7 @@ def _private_keys(text: str) -> Iterator[Secret]:
             # The rows before it, back to the first that is none.
             start = at
             while start > 0:
-                row = text.rfind("\n", 0, start - 1) + 1
+                row = text.rfind("\n", max(0, start - LONGEST_ROW), start - 1) + 1
                 if not _KEY_ROW.fullmatch(text, row, start):
                     break
                 start = row
@@ -330,7 +377,7 @@ def _addresses(text: str) -> Iterator[Secret]:
             continue
         user, password = match.groups()
         dummy = password.lower() in _DUMMY or password.lower() == user.lower()
-        if not dummy and not _PLACEHOLDER.search(password):
+        if not dummy and not _is_placeholder(password):
             yield Secret(*match.span(2), "password-in-url")
 
 
@@ -342,7 +389,8 @@ def _headers(text: str, small: str) -> Iterator[Secret]:
                 yield Secret(*match.span(1), "authorization")
 
 
-def _assigned(text: str, small: str) -> Iterator[Secret]:
+def _assigned(text: str, small: str, pictures: _Pictures) -> Iterator[Secret]:
+    left = MOST_LOOKS * len(text) + LONGEST  # characters
     for stem in _STEMS:
         done = 0
         for at in _at(small, stem):
@@ -359,7 +407,9 @@ def _assigned(text: str, small: str) -> Iterator[Secret]:
                 value = value.rstrip(".:?*\\")
                 end = start + len(value)
             kind = _KINDS.get(stem[:2], "secret")
-            if _is_by_chance(value, kind) and not _in_picture(text, start):
+            left -= len(value)
+            # A text with so many values in each other is made to be slow: what is not looked at is taken for a secret.
+            if left < 0 or (_is_by_chance(value, kind) and not pictures.have(start)):
                 done = end
                 named = text[max(0, at - 12) : match.start(group)].lower()
                 yield Secret(start, end, "aws-secret-key" if "aws_secret" in named else kind)
@@ -369,7 +419,7 @@ def _is_by_chance(value: str, kind: str) -> bool:
     """Does a value behind a word look like one that nobody would write as a name, a path or an example?"""
     if len(value) < SHORTEST or (" " in value.strip() and kind != "password"):
         return False
-    if _PLACEHOLDER.search(value) or value.lower() in _DUMMY:
+    if _is_placeholder(value) or value.lower() in _DUMMY:
         return False
     if _PATHLIKE.match(value) or _DOTTED.match(value):
         return False
@@ -385,4 +435,5 @@ def _is_by_chance(value: str, kind: str) -> bool:
 
 def _entropy(value: str) -> float:
     size = len(value)
-    return -sum(count / size * math.log2(count / size) for count in Counter(value).values())
+    shares = [value.count(each) / size for each in set(value)]
+    return -sum(share * math.log2(share) for share in shares)

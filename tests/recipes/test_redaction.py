@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.redaction import Redaction, find_secrets, secret_findings
+from tasks.redaction import FARTHEST, Redaction, find_secrets, secret_findings
 
 ALNUM = string.ascii_letters + string.digits
 HEX = "0123456789abcdef"
@@ -155,6 +155,15 @@ def test_a_finding_names_line_and_kind_and_never_the_value() -> None:
     assert all(kind in each.message and value not in each.message for each in found)
 
 
+def test_values_in_each_other_without_end_are_taken_out_unseen() -> None:
+    """What is tried too often is not tried any more; nothing is let through for that."""
+    value = some(8) + "4d"
+    text = "pwd=" * 20_000 + value
+    assert value not in Redaction()(text)
+    assert find_secrets("x" + "-" * FARTHEST + SECRETS["Slack"][1]) == (), "as within base64"
+    assert find_secrets("x" + "-" * (FARTHEST - 2) + SECRETS["Slack"][1]) != ()
+
+
 def planted() -> Iterator[st.SearchStrategy[str]]:
     yield st.sampled_from([value for _, value in SECRETS.values()])
     yield st.sampled_from(HARMLESS)
@@ -175,13 +184,15 @@ def test_no_known_shape_is_left_in_any_text(parts: list[str]) -> None:
 
 PIECES = (
     "password=", "://a:", "-----BEGIN PRIVATE KEY-----", "-----END PRIVATE KEY-----\n", "eyJ", "bearer ", "sk-",
-    "token: 'a", "aaaaaaaaaaaaa1", "data:image/png;base64,AKIA", "key_key_key_key_=",
+    "token: 'a", "aaaaaaaaaaaaa1", "data:image/png;base64,AKIA", "key_key_key_key_=", "pwd=", "eyJ-",
+    "-eyJ_" * 800 + ".", "xoxb-", "glpat-a1.", "secret.token.key-a1.b=", "api_key=1.a_", "x-----END PRIVATE KEY-----",
+    "AKIA" + "QWB5PDKHX6PYGPAN ",
 )  # fmt: skip
 
 
 @pytest.mark.parametrize("piece", PIECES)
 def test_the_time_is_linear_in_the_length(piece: str) -> None:
-    text = piece * (200_000 // len(piece))
+    text = "data:a/b;base64,aaaa " + piece * (400_000 // len(piece)) + " a1b2c3d4"
     began = time.process_time()
     find_secrets(text)
-    assert time.process_time() - began < 5
+    assert time.process_time() - began < 3
