@@ -21,7 +21,7 @@ from pgvector import HalfVector
 
 from models.board import ParsedBoard
 from models.errors import SettingsError
-from models.tables import EMBEDDING_DIMENSIONS
+from models.tables.knowledge import EMBEDDING_DIMENSIONS
 from sql.statements import statement
 from tasks.decompose.prd import document_split
 from tasks.ingest.rows import PRD

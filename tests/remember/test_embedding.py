@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 
-from models.tables import EMBEDDING_DIMENSIONS
+from models.tables.knowledge import EMBEDDING_DIMENSIONS
 from tasks.remember.embedding import default_encoder
 
 

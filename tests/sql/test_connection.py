@@ -20,7 +20,7 @@ from sqlmodel import Session, select
 
 from models.errors import DatabaseError
 from models.settings import Settings
-from models.tables import Board
+from models.tables.work import Board
 from sql import connection as module
 from sql.connection import Database, database, parse_url
 from sql.schema import check, prepare
