@@ -25,3 +25,10 @@ def some_of(number: int, of: int, one: str, many: str | None = None) -> str:
     if of == 1:
         return all_of(1, one)
     return f"{number} of its {of} {many or f'{one}s'} {'is' if number == 1 else 'are'}"
+
+
+def span(seconds: float) -> str:
+    """`45 s`, `12 minutes`, `2.5 hours`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 3600:.1f} hours" if seconds >= 5400 else f"{seconds / 60:.0f} minutes"

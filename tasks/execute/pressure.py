@@ -4,7 +4,7 @@ One object per drain. It is asked before each claim and each call, told after ea
 (the database) every `LOOK_SECONDS`. Each concern is a module of its own; here they meet:
 
     tasks/pause.py, quiet.py    what people stopped, and when
-    breaker.py                  models that failed in a row
+    breaker.py, broken.py       models that failed in a row
     pace.py, seats.py           how many requests the endpoint bears, and its device gives
     switching.py                which model is loaded
     budget.py                   what the account may use, and the rest that its provider asked for
@@ -29,9 +29,11 @@ from models.enums import ErrorType
 from models.errors import NoRoom
 from models.pause import Paused
 from models.settings import Endpoint, Settings
+from models.words import span
 from sql.statements import statement
 from tasks import pause
-from tasks.execute import breaker, budget, pace, strikes
+from tasks.execute import budget, pace, strikes
+from tasks.execute.broken import Broken
 from tasks.execute.gate import Gate
 from tasks.execute.halt import Halt
 from tasks.execute.lease import Lease
@@ -85,12 +87,8 @@ class Pressure:
     _seats: Seats | None = field(init=False)
     _budget: Budget = field(init=False)
     _paused: Paused = field(default_factory=Paused)
-    _blocked: dict[str, breaker.Blocked] = field(default_factory=dict)
-    _forgiven: set[str] = field(default_factory=set)
-    _incidents: breaker.Incidents = field(default_factory=breaker.Incidents)
+    _broken: Broken = field(init=False)
     _used_up: str = ""  # the account's budget for the day; what it says
-    _times: dict[str, int] = field(default_factory=dict)  # failures in a row of what was blocked here
-    _trying: str | None = None  # a model that this drain tries once
     _not_before: float = 0.0  # nothing is sent until then, on the loop's clock
     _settled_at: float = 0.0  # until then the seats of a drain that was killed are kept
     _sitting: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -102,6 +100,7 @@ class Pressure:
         clock = asyncio.get_running_loop().time
         self._budget = self.settings.budget(self.endpoint)
         self.pace = pace.Pace(self.endpoint.slots)
+        self._broken = Broken(self.query, self.endpoint, self.lease.token, self.settings)
         self.switch = Switch(
             query=self.query,
             lease=self.lease,
@@ -133,7 +132,8 @@ class Pressure:
         )
         self.switch.load_seconds |= dict(await times.fetchall())
         await self.look()
-        self._forgiven = set(self._blocked) if self.by_person else set()
+        if self.by_person:
+            self._broken.forgive()
         await self.switch.start()
 
     async def look(self) -> None:
@@ -148,7 +148,7 @@ class Pressure:
             )
             rows = await (await connection.execute(statement("execute.limited_boards"))).fetchall()
             self.limited = frozenset(row[0] for row in rows)
-            self._blocked = await breaker.state(connection, resource)
+            await self._broken.read(connection)
             rest, why = await budget.cooldown(connection, self._budget.account)
             if rest > 0:
                 self._wait(clock() + rest, why)
@@ -166,7 +166,7 @@ class Pressure:
         if quiet and not self.hold_because:
             self.hold_because = (
                 f"{self.endpoint.backend} at {self.endpoint.url} has quiet hours ({self.endpoint.quiet}) for "
-                f"{_span(quiet)} more."
+                f"{span(quiet)} more."
             )
         self._settle_room()
 
@@ -181,10 +181,7 @@ class Pressure:
     def takes(self, group: Group) -> bool:
         """Whether a group may be claimed now."""
         model = group.asks or self.model
-        if self._paused.stops(group.recipe, model):
-            return False
-        blocked = self._blocked.get(model)
-        return blocked is None or self._may_try(blocked, model)
+        return not self._paused.stops(group.recipe, model) and not self._broken.why(model)
 
     def why_not(self, groups: Sequence[Group]) -> WhyNot | None:
         """Why none of these may be claimed; None where one may."""
@@ -192,8 +189,8 @@ class Pressure:
             return None
         for group in groups:
             model = group.asks or self.model
-            if not self._paused.stops(group.recipe, model) and (blocked := self._blocked.get(model)):
-                return WhyNot(self._broken(model, blocked.error, blocked.until_seconds), broken=True)
+            if not self._paused.stops(group.recipe, model) and (why := self._broken.why(model)):
+                return WhyNot(why, broken=True)
         first = groups[0]
         return WhyNot(
             f"{first.recipe} on {first.asks or self.model} is paused; `penstock pause` lists what is."
@@ -205,13 +202,7 @@ class Pressure:
             return why
         if self._paused.stops(recipe, model):
             return f"{recipe} on {model} is paused; `penstock pause` lists what is."
-        blocked = self._blocked.get(model)
-        if blocked is None or self._may_try(blocked, model):
-            return ""
-        return self._broken(model, blocked.error, blocked.until_seconds)
-
-    def _may_try(self, blocked: breaker.Blocked, model: str) -> bool:
-        return (blocked.trial or model in self._forgiven) and self._trying is None
+        return self._broken.why(model)
 
     def packs(self, recipe: str, model: str) -> bool:
         """May several items of a recipe be asked of a model in one request?"""
@@ -220,7 +211,7 @@ class Pressure:
     @property
     def broken(self) -> bool:
         """Whether any model is left alone after failures."""
-        return bool(self._blocked)
+        return bool(self._broken)
 
     async def hand_over(self) -> None:
         """Another drain has waited long enough for the memory: our models go, and its model comes."""
@@ -234,22 +225,11 @@ class Pressure:
         return self._not_before - asyncio.get_running_loop().time()
 
     def wants_trial(self, model: str) -> bool:
-        return model in self._blocked
+        return model in self._broken
 
     async def take_trial(self, model: str) -> bool:
         """The one item that may be asked of a model that is left alone. False: another drain tries."""
-        forgiven = model in self._forgiven
-        self._forgiven.discard(model)
-
-        async def ask(connection: psycopg.AsyncConnection[Any]) -> bool:
-            if forgiven:
-                await breaker.ask_now(connection, self.endpoint.resource, model)
-            return await breaker.take_trial(connection, self.endpoint.resource, model, self.lease.token)
-
-        if await self.query(ask):
-            self._trying = model
-            return True
-        return False
+        return await self._broken.take_trial(model)
 
     # --- around a batch -------------------------------------------------------------------------------------
 
@@ -290,24 +270,15 @@ class Pressure:
         async def write(connection: psycopg.AsyncConnection[Any]) -> None:
             if grant.reserved is not None:
                 await budget.settle(connection, reserved=grant.reserved, used=used, token=self.lease.token)
-            resource, token = self.endpoint.resource, self.lease.token
-            if answered:
-                if await breaker.succeeded(connection, resource, batch.model, token):
-                    self._blocked.pop(batch.model, None)
-            elif self._trying == batch.model:
-                await breaker.give_trial_back(connection, resource, batch.model, token)
+            await self._broken.settle(connection, batch.model, answered=answered)
 
         await self.query(write)
-        if self._trying == batch.model:
-            self._trying = None
+        self._broken.settled(batch.model)
         await self.switch.touch(batch.model)
 
     async def not_asked(self, model: str) -> None:
         """A batch of this model needed no call: who was to try it once, has not."""
-        if self._trying == model:
-            self._trying = None
-            resource, token = self.endpoint.resource, self.lease.token
-            await self.query(lambda connection: breaker.give_trial_back(connection, resource, model, token))
+        await self._broken.not_asked(model)
 
     async def unspent(self, reserved: budget.Reservation) -> None:
         """What was reserved and is not sent after all."""
@@ -350,7 +321,7 @@ class Pressure:
         """Wait while the server wants to be left alone. False when the drain is stopping, or the model is broken."""
         clock = asyncio.get_running_loop().time
         while not (self.stop_because or self.halt.wish or self.lease.lost.is_set()):
-            if model in self._blocked and self._trying != model:
+            if self._broken.stops(model):
                 return False
             if (wait := self._not_before - clock()) <= 0:
                 return True
@@ -380,7 +351,7 @@ class Pressure:
             return  # the server answered; this item is the trouble
         if wait > self.settings.retry_delay_cap:
             self.stop_because = (
-                f"{self.endpoint.backend} at {self.endpoint.url} wants to be asked again only in {_span(wait)}: "
+                f"{self.endpoint.backend} at {self.endpoint.url} wants to be asked again only in {span(wait)}: "
                 f"{error} Nothing accepted is lost and no attempt was charged: run the same command again then."
             )
             self.gate.close()
@@ -390,37 +361,10 @@ class Pressure:
             await self.query(
                 lambda connection: budget.cool(connection, self._budget.account, wait, str(error))
             )
-        if rule.breaker and self._incidents.counts(model, sent=sent_at, failed=now):
-            await self._count(model, str(error))
+        if rule.breaker and await self._broken.failed(model, str(error), sent=sent_at, failed=now):
+            self.switch.doubt()
 
     # --- inside ---------------------------------------------------------------------------------------------
-
-    async def _count(self, model: str, message: str) -> None:
-        opened = await self.query(
-            lambda connection: breaker.failed(
-                connection,
-                self.endpoint.resource,
-                model,
-                message,
-                failures_allowed=self.settings.breaker_failures,
-                seconds=self.settings.breaker_seconds,
-                token=self.lease.token,
-            )
-        )
-        if opened is not None:
-            self._trying = None
-            self._blocked[model] = breaker.Blocked(opened.seconds, message, trial=False)
-            self.switch.doubt()
-            self._times[model] = opened.failures
-            log.warning("%s", self._broken(model, message, opened.seconds))
-
-    def _broken(self, model: str, error: str, seconds: float) -> str:
-        times = f"{self._times[model]} times" if model in self._times else "several times"
-        return (
-            f"{model or 'The model'} of {self.endpoint.backend} at {self.endpoint.url} failed {times} in a row and is "
-            f"left alone for {_span(seconds)}; the last time: {error} Nothing accepted is lost and no attempt was "
-            "charged: see that the server answers, then run the same command again."
-        )
 
     async def _switch(self, model: str, let_in: Callable[[], Awaitable[None]]) -> None:
         started = asyncio.get_running_loop().time()
@@ -488,7 +432,7 @@ class Pressure:
                 until + 0.001, self._settle_room
             )  # a loop's timers may be early by a hair
             self._settle_room()
-            log.info("%s rests for %s: %s", self.endpoint.resource, _span(self.rests), why)
+            log.info("%s rests for %s: %s", self.endpoint.resource, span(self.rests), why)
 
     async def aclose(self) -> None:
         """Nothing is sent any more: leave the models and the seats."""
@@ -506,9 +450,3 @@ class Pressure:
 
 def _charged(reply: Reply) -> bool:
     return isinstance(reply, ModelCallError) and reply.error_type.charged
-
-
-def _span(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 3600:.1f} hours" if seconds >= 5400 else f"{seconds / 60:.0f} minutes"

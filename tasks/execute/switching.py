@@ -2,7 +2,7 @@
 thrown out while it answers.
 
 What a switch is on which kind of server: tasks/execute/loading.py. The rows: tasks/execute/residents.py. What may be
-loaded, and what has to go for it: tasks/execute/residency.py.
+loaded, and what has to go for it: tasks/execute/residency.py. Servers of the device's other endpoints: neighbours.py.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from backends import registry
 from backends.replies import same_model
 from models.calls import Backend, Loads, ModelCallError
 from models.endpoint import Device, Endpoint
-from models.enums import BackendName, ErrorType
+from models.enums import ErrorType
 from models.errors import LeaseLost, NoRoom, PenstockError
 from models.settings import Settings
 from tasks.execute.lease import Lease
@@ -35,6 +35,7 @@ from tasks.execute.loading import (
     unload,
     way_of,
 )
+from tasks.execute.neighbours import LOOK_SECONDS, Neighbours
 from tasks.execute.residency import SLACK, Evict, Held, Load, Plan, Room, Wait, goes_when_done, keep_seconds
 from tasks.execute.residents import Connection, Query, Residents
 from tasks.execute.stopping import stop
@@ -42,8 +43,6 @@ from tasks.execute.stopping import stop
 log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.5
-LOOK_SECONDS = 5.0
-"""How long a server may take to say what it has loaded."""
 UNLOAD_SECONDS = 30.0
 ABORT_SECONDS = 5.0
 STUCK_SECONDS = 5.0
@@ -87,12 +86,11 @@ class Switch:
         self._backend = backend
         self._settings = settings
         self._clock = clock or asyncio.get_running_loop().time
-        self._make = make
+        self._neighbours = Neighbours(endpoint, settings, self._rows, make, self._clock)
         self._poll = poll
         self._one = asyncio.Lock()
         self._names: dict[str, str] = {}  # a model's names to the one that is used here
         self._used: dict[str, float] = {}  # what is believed loaded, and when it was used, on the clock
-        self._fixed: dict[str, float] = {}  # GiB of other endpoints' servers that never let their model go
         self._stuck: dict[tuple[str, str], float] = {}  # what could not be let go, until when
         self._current: str | None = None
         self._touched = 0.0
@@ -112,7 +110,7 @@ class Switch:
             # Once more, now that the rows are ours: while it was asked, another drain may have let its models go.
             await self._look()
         if self._counts and self.way in (Way.TOLD, Way.ASKED):
-            await self._survey()
+            await self._neighbours.survey()
 
     async def to(
         self, model: str, deadline: float | None = None, let_in: Callable[[], Awaitable[None]] = _at_once
@@ -214,10 +212,11 @@ class Switch:
 
     def _check_fits(self, room: Room) -> None:
         """Raises ModelCallError for what no waiting makes room for."""
-        fixed = sum(self._fixed.values())
+        others = self._neighbours.fixed
+        fixed = sum(others.values())
         if room.memory is None or not room.needed or room.needed + fixed <= room.memory + SLACK:
             return
-        of_it = f", of which {', '.join(sorted(self._fixed))} always has {fixed:g} GiB" if fixed else ""
+        of_it = f", of which {', '.join(sorted(others))} always has {fixed:g} GiB" if fixed else ""
         raise ModelCallError(
             ErrorType.OUT_OF_MEMORY,
             f"{room.model} needs {room.needed:g} GiB and the device {self.device.name} has {room.memory:g} GiB{of_it}, "
@@ -330,9 +329,11 @@ class Switch:
                         until = min(deadline, self._clock() + UNLOAD_SECONDS)
                         await self._unload(self._backend, victim.model, until)
                     self._used.pop(victim.model, None)
-                elif not await self._foreign(victim, deadline):
-                    self._stuck[victim.place] = self._clock() + STUCK_SECONDS
-                    continue
+                else:
+                    until = min(deadline, self._clock() + UNLOAD_SECONDS)
+                    if not await self._neighbours.let_go(victim, until, self._unload):
+                        self._stuck[victim.place] = self._clock() + STUCK_SECONDS
+                        continue
                 gone.append(victim)
         finally:
             if victims:
@@ -341,27 +342,6 @@ class Switch:
 
     async def _unload(self, backend: Backend, model: str, deadline: float) -> None:
         await unload(backend, model, deadline, self._clock, self._pause)
-
-    async def _foreign(self, victim: Held, deadline: float) -> bool:
-        """Let go a model of an endpoint that nobody drains. Is it gone?"""
-        endpoint = next((each for each in self._settings.endpoints if each.resource == victim.resource), None)
-        if endpoint is None:
-            return victim.idle >= keep_seconds(self._endpoint.keep_alive)
-        until = min(deadline, self._clock() + UNLOAD_SECONDS)
-        backend = self._of_another(endpoint)
-        try:
-            if isinstance(backend, Loads) and await backend.can_load(until):
-                await self._unload(backend, victim.model, until)
-                return True
-            probe = await backend.probe(until)
-            if await way_of(endpoint, backend, probe, until) is Way.FIXED:
-                self._fixed[victim.resource] = sum(fixed_of(endpoint, probe).values())
-                return False
-        except ModelCallError as error:
-            log.warning("%s of %s could not be unloaded: %s", victim.model, victim.resource, error)
-        finally:
-            await backend.close()
-        return victim.idle >= keep_seconds(endpoint.keep_alive)
 
     # --- what servers say -----------------------------------------------------------------------------------
 
@@ -399,41 +379,6 @@ class Switch:
         rows = await self._rows.remembered(keep_seconds(self._endpoint.keep_alive))
         now = self._clock()
         self._used = {self._name(model): now - idle for model, idle in rows}
-
-    async def _survey(self) -> None:
-        """What the servers of the device's other endpoints have, where nobody drains them: it takes memory, too."""
-        others = [
-            each
-            for each in self._settings.endpoints
-            if each.device == self._endpoint.device
-            and each.resource != self._resource
-            and each.backend not in NOTHING_TO_LOAD
-        ]
-        if not others:
-            return
-        live = await self._rows.live([each.resource for each in others])
-        await asyncio.gather(*(self._ask(each) for each in others if each.resource not in live))
-
-    async def _ask(self, endpoint: Endpoint) -> None:
-        deadline = self._clock() + LOOK_SECONDS
-        backend = self._of_another(endpoint)
-        try:
-            probe = await backend.probe(deadline)
-            way = await way_of(endpoint, backend, probe, deadline)
-        finally:
-            await backend.close()
-        has = loaded_of(endpoint, probe)
-        if way is Way.FIXED:
-            has = fixed_of(endpoint, probe)
-            self._fixed[endpoint.resource] = sum(has.values())
-        if has is not None:
-            await self._rows.said(has, endpoint.resource)
-
-    def _of_another(self, endpoint: Endpoint) -> Backend:
-        """What asks the server of an endpoint that this drain does not hold. An mlx_lm.server would be asked for a
-        token, which is a request without a seat; in OpenAI's protocol it is only asked for its list."""
-        mlx = endpoint.backend == BackendName.MLX
-        return self._make(endpoint.model_copy(update={"backend": BackendName.OPENAI}) if mlx else endpoint)
 
     # --- names and beliefs ----------------------------------------------------------------------------------
 
