@@ -255,12 +255,13 @@ class Store:
         async with self._lock, self._connection.transaction():
             if on_turn is not None:
                 on_turn()
-            await self._connection.execute(
-                statement("execute.hold"), {"items": columns["items"], "token": self._token}
-            )
-            replaced = await standing.replace(self._connection, reports, self._token)
-            cursor = await self._connection.execute(statement("execute.settle"), columns, binary=True)
-            moved: dict[int, str] = dict(await cursor.fetchall())
+            async with self._connection.pipeline():  # one wait for all three
+                await self._connection.execute(
+                    statement("execute.hold"), {"items": columns["items"], "token": self._token}
+                )
+                replaced = await standing.replace(self._connection, reports, self._token)
+                cursor = await self._connection.execute(statement("execute.settle"), columns, binary=True)
+                moved: dict[int, str] = dict(await cursor.fetchall())
             moved |= await standing.keep(self._connection, batch, moved, replaced)
             done = [item_id for item_id, outcome in moved.items() if outcome == "accepted"]
             if recipe.header.splits:
@@ -283,12 +284,6 @@ class Store:
                 # Whatever became of them: their parts may have changed while the model wrote.
                 for name in ("execute.lock_frontiers", "execute.advance_stale"):
                     await self._connection.execute(statement(name), {"items": list(moved)})
-            ends = ("accepted", "failed", standing.KEPT)
-            if ended := [item_id for item_id, outcome in moved.items() if outcome in ends]:
-                await self._connection.execute(statement("execute.advance"), {"items": ended})
-            if keys:
-                await self._keep(reports, moved, keys)
-            await standing.follow(self._connection, moved, replaced)
             for report in reports:
                 outcome = moved.get(report.item.id, "ignored")
                 setattr(tally, outcome, getattr(tally, outcome) + 1)
@@ -298,17 +293,24 @@ class Store:
                     tally.completion_tokens += report.answer.completion_tokens or 0
                 if report.answer is not None:
                     tally.simulated |= report.answer.simulated
-            await self._connection.execute(
-                statement("execute.close_batch"),
-                {
-                    "batch": batch.id,
-                    "accepted": tally.accepted,
-                    "retried": tally.retry + tally.fallback,
-                    "deferred": tally.deferred,
-                    "returned": tally.returned,
-                    "validation": orjson.dumps(validation).decode(),
-                },
-            )
+            ends = ("accepted", "failed", standing.KEPT)
+            async with self._connection.pipeline():
+                if ended := [item_id for item_id, outcome in moved.items() if outcome in ends]:
+                    await self._connection.execute(statement("execute.advance"), {"items": ended})
+                if keys:
+                    await self._keep(reports, moved, keys)
+                await standing.follow(self._connection, moved, replaced)
+                await self._connection.execute(
+                    statement("execute.close_batch"),
+                    {
+                        "batch": batch.id,
+                        "accepted": tally.accepted,
+                        "retried": tally.retry + tally.fallback,
+                        "deferred": tally.deferred,
+                        "returned": tally.returned,
+                        "validation": orjson.dumps(validation).decode(),
+                    },
+                )
         return tally
 
     async def _keep(

@@ -96,6 +96,8 @@ def _announced(text: str) -> str:
 
     A lead with a digit in it may be the answer.
     """
+    if ":" not in text and "：" not in text:
+        return ""
     found = _LEAD_COLON.match(visible(text))
     if found is None or len(found["lead"].split()) > LEAD_WORDS or any(map(str.isdigit, found["lead"])):
         return ""
@@ -150,5 +152,7 @@ def _is_part(said: list[str], asked: list[str]) -> bool:
 
 def _without(said: list[str], whole: list[str]) -> list[list[str]]:
     """What is left before, between and after the places where the whole stands; one piece where it does not."""
+    if len(said) < len(whole):
+        return [said]
     spaced = "".join(f" {word} " for word in said)
     return [piece.split() for piece in spaced.split("".join(f" {word} " for word in whole))]
