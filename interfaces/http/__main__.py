@@ -26,6 +26,7 @@ def main() -> None:
                 create_app(config, db, load_secrets(config).webhook_secret),
                 host=config.host,
                 port=config.port,
+                http="h11",  # it limits the head of a request, which uvicorn's httptools does not
                 access_log=False,
                 server_header=False,
                 log_config=None,
