@@ -94,7 +94,7 @@ class Unpacked:
     def __init__(self, answer: Answer, packed: Body) -> None:
         stream = _Stream(packed)
         response = httpx.Response(answer.status, headers=list(answer.headers), stream=stream)
-        self._pieces = cast(AsyncGenerator[bytes], response.aiter_bytes())
+        self._pieces = cast(AsyncGenerator[bytes, None], response.aiter_bytes())
 
     async def read(self) -> bytes:
         return await anext(self._pieces, b"")

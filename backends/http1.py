@@ -56,11 +56,10 @@ class PlainConnection(asyncio.BufferedProtocol):
         self._room = memoryview(bytearray(_ROOM))
         self._waiter: asyncio.Future[None] | None = None
         self._expires = 0.0
-        self._lost = False
-        self._asked = False
         self._begin()
 
     def _begin(self) -> None:
+        self._asked = True
         self._fault: str | None = None
         self._headers: list[tuple[bytes, bytes]] = []
         self._head_size = 0
@@ -75,9 +74,10 @@ class PlainConnection(asyncio.BufferedProtocol):
     # --- who asks -------------------------------------------------------------------------------------------
 
     async def ask(self, head: Head, body: bytes | None) -> Answer:
+        self._begin()  # first, for a server may end what it has just accepted
         transport = self._transport or await self._connect()
-        self._begin()
-        self._asked = True
+        if self._fault is not None:
+            raise Broken(self._fault)
         length = len(body or b"")
         text = head.text + (b"Content-Length: %d\r\n\r\n" % length if has_length(head, body) else b"\r\n")
         if body and length <= _JOINED:
@@ -116,15 +116,17 @@ class PlainConnection(asyncio.BufferedProtocol):
         return True
 
     def usable(self) -> bool:
+        transport = self._transport
+        if transport is None or transport.is_closing() or self._loop.time() >= self._expires:
+            return False
         # What the loop has not read yet, it has not told: an end, or bytes that nobody asked for.
-        return not self._lost and self._loop.time() < self._expires and not self._poll.poll(0)
+        return not self._poll.poll(0)
 
     async def close(self) -> None:
+        self._break("it was closed")
         if self._transport is not None:
-            self._break("it was closed")
             self._transport.abort()
-            if not self._lost:
-                await asyncio.sleep(0)  # the socket is closed in the loop's next turn
+            await asyncio.sleep(0)  # the socket is closed in the loop's next turn
 
     async def _connect(self) -> asyncio.Transport:
         origin = self.origin
@@ -183,7 +185,6 @@ class PlainConnection(asyncio.BufferedProtocol):
         self._wake()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._lost = True
         if self._until_close and exc is None and self._fault is None:
             self._complete = True
         what = "in the middle of its answer" if self._status else "without an answer"

@@ -87,7 +87,7 @@ async def outcome(pieces: list[bytes], lost: Exception | None) -> Outcome:
         wire = Wire(place)
         connection.connection_made(wire)
         exchanging = asyncio.ensure_future(exchange())
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # it asks
         for piece in pieces:
             if not wire.aborted:
                 receive(connection, piece)
@@ -345,6 +345,25 @@ async def test_bytes_that_nobody_asked_for_end_a_connection() -> None:
         await eventually(lambda: not first.usable(), "the bytes are there")
         body, second = await fetch(pool, url)
         assert (body, second is first) == (b"hello", False)
+
+
+async def test_a_server_that_closes_what_it_accepts() -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.transport.abort()
+
+    async with serving(serve) as url, connections() as pool:
+        for _ in range(50):
+            with pytest.raises(Broken, match="closed the connection"):
+                await asyncio.wait_for(fetch(pool, url), 5)
+
+
+async def test_a_server_that_says_no_before_it_is_asked() -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 503 Full\r\nContent-Length: 4\r\n\r\nfull")
+        await reader.read()
+
+    async with serving(serve) as url, connections() as pool:
+        assert (await fetch(pool, url))[0] == b"full"
 
 
 async def test_a_connection_that_was_idle_too_long_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
