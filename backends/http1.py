@@ -76,15 +76,13 @@ class PlainConnection(asyncio.BufferedProtocol):
     async def ask(self, head: Head, body: bytes | None) -> Answer:
         self._begin()  # first, for a server may end what it has just accepted
         transport = self._transport or await self._connect()
-        if self._fault is not None:
-            raise Broken(self._fault)
-        length = len(body or b"")
-        text = head.text + (b"Content-Length: %d\r\n\r\n" % length if has_length(head, body) else b"\r\n")
-        if body and length <= _JOINED:
-            transport.write(text + body)
-        else:
-            transport.write(text)
-            if body:
+        if not transport.is_closing() and self._fault is None:
+            length = len(body or b"")
+            text = head.text + (b"Content-Length: %d\r\n\r\n" % length if has_length(head, body) else b"\r\n")
+            if body is None or length <= _JOINED:
+                transport.write(text + (body or b""))
+            else:
+                transport.write(text)
                 transport.write(body)
         while not self._status:
             await self._more()

@@ -479,6 +479,21 @@ async def test_closing_ends_a_call_in_flight() -> None:
         assert caught.value.error_type is ErrorType.CONNECTION
 
 
+async def test_closing_while_it_connects_asks_nobody() -> None:
+    heard = asyncio.get_running_loop().create_future()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard.set_result(await reader.read())
+
+    async with serving(serve) as url, connections() as pool:
+        asking = asyncio.ensure_future(fetch(pool, url))
+        await asyncio.sleep(0)
+        await pool.close()
+        with pytest.raises(Broken, match="it was closed"):
+            await asking
+        assert await asyncio.wait_for(heard, 5) == b""
+
+
 async def test_cancelling_while_it_connects_leaves_nothing() -> None:
     """A full backlog: the connection stays half open until it is given up."""
     with socket.socket() as listener:
