@@ -106,8 +106,9 @@ class Store:
         away: float = 90.0,
         beside: psycopg.AsyncConnection | None = None,
     ) -> None:
-        """`away`: seconds for which what failed on this endpoint is another's, where one is alive. `beside`: for what is
-        looked up; None: the same connection."""
+        """`away`: seconds for which what failed on this endpoint is another's, where one is alive.
+        `beside`: for what is looked up; None: the same connection.
+        """
         self._connection = connection
         self._beside = beside or connection
         self._token = token
