@@ -1,9 +1,10 @@
 """A drain: it holds one endpoint's lease, then claims and runs batches until none are left.
 
 Two half batches overlap, so that the server's slots stay full while the first half is checked and written, and the
-next one is claimed right behind it; a small one of interactive items may run beside them. What is claimed and not yet written takes about `settings.batch_seconds`
-(tasks/execute/sizing.py) and never exceeds `settings.batch_size`: that is what a `kill -9` can cost. A drain that is
-stopped in order checks and writes what was answered, and gives the rest back.
+next one is claimed right behind it; a small one of interactive items may run beside them. What is claimed and not yet
+written takes about `settings.batch_seconds` (tasks/execute/sizing.py) and never exceeds `settings.batch_size`: that
+is what a `kill -9` can cost. A drain that is stopped in order checks and writes what was answered, and gives the rest
+back.
 """
 
 from __future__ import annotations
@@ -296,7 +297,7 @@ class Drain:
         return batch
 
     def _may_claim(self, running: Sequence[Batch], written: Collection[int]) -> int | None:
-        """The lane that one more batch may be of (NORMAL: any), beside those that are not written; None: there is none."""
+        """The lane that one more batch may be of (NORMAL: any) beside those not written; None: there is none."""
         left = [batch for batch in running if batch.id not in written]
         normal = sum(not batch.interactive for batch in left)
         if normal < 2:

@@ -338,9 +338,7 @@ class Store:
 
     async def results_of_parts(self, items: Sequence[int]) -> list[tuple[Any, ...]]:
         async with self._looking() as connection:
-            cursor = await connection.execute(
-                statement("execute.results_of_parts"), {"items": list(items)}
-            )
+            cursor = await connection.execute(statement("execute.results_of_parts"), {"items": list(items)})
             return await cursor.fetchall()
 
     async def undelay(self, items: Sequence[int]) -> None:
