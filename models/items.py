@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -190,7 +191,7 @@ class ItemCase:
     attempts: int
     above: list[ItemRow]  # from the top down
     parts: list[ItemRow]
-    parts_by_status: dict[str, int]
+    parts_by_state: dict[State, int]  # all of them; what waits for another item is pending here
     needs: list[ItemRow]
     needs_count: int
     needed_by: list[ItemRow]
@@ -200,6 +201,14 @@ class ItemCase:
     result: Accepted | None
     reviews: list[ReviewLine]
     decisions: list[DecisionRecord] = field(default_factory=list)  # of its councils, the latest first
+
+    @property
+    def parts_by_status(self) -> dict[str, int]:
+        """As JSON has them."""
+        found: Counter[str] = Counter()
+        for state, number in self.parts_by_state.items():
+            found[state.told] += number
+        return dict(found)
 
     def as_json(self) -> dict[str, Any]:
         return {

@@ -108,7 +108,10 @@ select id from up where id is not null order by level desc
 select id from item where parent_id = %(item)s::bigint order by position, id limit %(limit)s::bigint
 
 -- name: parts_by_status
-select status, count(*) from item where parent_id = %(item)s::bigint group by status order by status
+-- Of what is skipped also what the board says, and whether another item does it.
+select p.status, case when p.status = 7 then (select s.declared from item_source s where s.item_id = p.id) else '' end,
+       p.status = 7 and exists (select from duplicate d where d.item_id = p.id), count(*)
+  from item p where p.parent_id = %(item)s::bigint group by 1, 2, 3 order by 1, 2, 3
 
 -- name: needs
 select n.needs_id from need n join item d on d.id = n.needs_id

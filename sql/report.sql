@@ -71,6 +71,9 @@ select id, started_at, finished_at, state, board_ids, backend, endpoint, model, 
   from run where id = %(id)s
 
 -- name: ready_groups
-select recipe, priority, count(*) from item
+-- `fresh`: those that no council was asked about yet.
+select recipe, priority, count(*),
+       count(*) filter (where not exists (select from council c where c.item_id = item.id)) as fresh
+  from item
  where ready and board_id = any(%(boards)b::bigint[]) group by recipe, priority order by priority, recipe
 

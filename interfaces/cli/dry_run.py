@@ -23,7 +23,13 @@ from tasks.recipes import load_recipes
 from tasks.spill import take
 
 if TYPE_CHECKING:
+    from models.recipe import Recipe
     from models.settings import Settings
+
+
+def _members(recipe: Recipe | None) -> int:
+    """Whom it asks about each item before it is done."""
+    return len(recipe.header.council.members) if recipe is not None and recipe.header.council else 0
 
 
 def dry_run(config: Settings, paths: list[str], dialect: str | None) -> None:
@@ -59,11 +65,17 @@ def dry_run(config: Settings, paths: list[str], dialect: str | None) -> None:
     console().print()
     if ready:
         table = Table(title="First wave", title_justify="left", show_edge=False, pad_edge=False)
-        for name in ("Recipe", "Priority", "Items"):
+        asked = [_members(recipes.get(recipe)) * fresh for recipe, _, _, fresh in ready]
+        for name in ("Recipe", "Priority", "Items", *(["Calls"] if any(asked) else [])):
             table.add_column(name, justify="left" if name == "Recipe" else "right")
-        for recipe, priority, count in ready:
-            table.add_row(recipe, str(priority), str(count))
+        for (recipe, priority, count, _), more in zip(ready, asked, strict=True):
+            table.add_row(recipe, str(priority), str(count), *([str(count + more)] if any(asked) else []))
         console().print(table)
+        if any(asked):
+            console().print(
+                f"{sum(asked)} of these calls ask members of councils; each of their questions takes one more, which "
+                "puts together what they said."
+            )
     if split or plans:
         console().print(
             f"Split by their own lists: {counted(split, 'item')} into {counted(parts, 'part')}; "

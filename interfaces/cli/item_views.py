@@ -168,8 +168,10 @@ def item_view(case: ItemCase) -> Group:
         parts += [Text(), Text(printable(case.body.strip()))]
     parts += _section("Part of", [_line(item, row) for item in case.above])
     if case.parts:
-        counts = ", ".join(f"{number} {status}" for status, number in case.parts_by_status.items())
-        total = sum(case.parts_by_status.values())
+        counts = ", ".join(
+            f"{number} {state}" for state in State if (number := case.parts_by_state.get(state))
+        )
+        total = sum(case.parts_by_state.values())
         parts += _section(f"Parts ({counts})", [_line(item, row) for item in case.parts], total)
     parts += _section("Waits for", [_line(item, row) for item in case.needs], case.needs_count)
     parts += _section("Waited for by", [_line(item, row) for item in case.needed_by], case.needed_by_count)

@@ -226,7 +226,12 @@ def _would(
         (ready,) = connection.execute(
             statement("runs.ready_items"), {"boards": list(row.boards)}
         ).fetchone() or (0,)
-    lines.append(f"{counted(ready, 'item is', 'items are')} open and ready as it is.")
+    if ready:
+        lines.append(
+            f"{counted(ready, 'item')} that {'is' if ready == 1 else 'are'} ready now would run, too."
+        )
+    else:
+        lines.append("No other item is ready to run.")
     return lines, wanted.count(Status.WAITING) > 0
 
 

@@ -49,10 +49,17 @@ def _csv_lines(lines: Iterable[Iterable[Any]]) -> bytes:
     return text.getvalue().encode()
 
 
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+"""What a spreadsheet takes a cell for a formula by, and would compute, with access to other cells, files and addresses
+(https://owasp.org/www-community/attacks/CSV_Injection)."""
+
+
 def _cell(value: Any) -> Any:
-    """Structured values as JSON, times as JSON has them; nothing where nothing is known."""
-    if isinstance(value, str) or value is None:
+    """Structured values as JSON, times as JSON has them; nothing where nothing is known. A text is never a formula."""
+    if value is None:
         return value
+    if isinstance(value, str):
+        return f"'{value}" if value.startswith(FORMULA) else value
     text = orjson.dumps(value).decode()
     return text.strip('"') if not isinstance(value, list | dict) else text
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from typing import Any
 
 import psycopg
 
 from models.board import Finding
-from models.enums import Severity, Status
+from models.enums import Severity
 from models.errors import InputError
-from models.items import Accepted, ItemCase, ReviewLine
+from models.items import Accepted, ItemCase, ReviewLine, State
 from models.review import Try
 from sql.statements import statement
 from tasks.council.records import records
@@ -66,10 +67,7 @@ def item_case(connection: Connection, item: int) -> ItemCase:
         attempts=attempts,
         above=rows(connection, _ids(connection, "items.above", scope)),
         parts=rows(connection, _ids(connection, "items.parts", scope)),
-        parts_by_status={
-            Status(status).label: number
-            for status, number in connection.execute(statement("items.parts_by_status"), scope)
-        },
+        parts_by_state=_parts(connection, scope),
         needs=rows(connection, _ids(connection, "items.needs", scope)),
         needs_count=counts[0],
         needed_by=rows(connection, _ids(connection, "items.needed_by", scope)),
@@ -83,6 +81,13 @@ def item_case(connection: Connection, item: int) -> ItemCase:
         reviews=[ReviewLine(*row) for row in connection.execute(statement("items.reviews"), scope)],
         decisions=records(connection, item=item, limit=MOST),
     )
+
+
+def _parts(connection: Connection, scope: dict[str, Any]) -> dict[State, int]:
+    found: Counter[State] = Counter()
+    for status, declared, refused, number in connection.execute(statement("items.parts_by_status"), scope):
+        found[State.of(status, False, declared, refused)] += number
+    return dict(found)
 
 
 def _by_place(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,19 @@ def test_a_dry_run_shows_the_plan_and_keeps_nothing(penstock: Any, plan: str) ->
     assert "Nothing was stored" in outcome.out
     assert [penstock.count(f"select count(*) from {table}") for table in tables] == before
     assert not (penstock.folder / "penstock-report").exists()
+
+
+def test_a_dry_run_counts_the_calls_of_a_council(penstock: Any) -> None:
+    penstock.write("ask.md", "- [ ] Which rack takes the door? [recipe:: council]\n- [ ] Paint the door.\n")
+    outcome = penstock("run", "ask.md", "--dry-run")
+    assert outcome.code == 0, outcome.err
+    rows = [re.findall(r"\w+", line) for line in outcome.out.splitlines()]
+    assert ["Recipe", "Priority", "Items", "Calls"] in rows
+    assert ["council", "2", "1", "4"] in rows
+    assert ["task", "2", "1", "1"] in rows
+    assert "3 of these calls ask members of councils" in outcome.out
+    penstock.write("plain.md", "- [ ] Paint the gate.\n")
+    assert "Calls" not in penstock("run", "plain.md", "--dry-run").out
 
 
 def test_blocked_items_say_what_they_wait_for(penstock: Any) -> None:

@@ -163,6 +163,7 @@ def test_a_run_is_paused_resumed_cancelled_in_the_ui_and_asked_again(penstock: A
         done = row["items"]["done"]
         would = penstock("runs", "rerun", "last", "--from", "execute", "--all", "--dry-run")
         assert f"{done} answered items are asked again." in would.out
+        assert f"{row['items']['ready']} items that are ready now would run, too." in would.out
         asked_again = (
             "select count(*) from item i join board b on b.id = i.board_id where again and b.source like %s"
         )

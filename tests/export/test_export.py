@@ -6,6 +6,7 @@ import csv
 import io
 import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,21 @@ def test_what_is_not_known_is_null(read: Read) -> None:
         )
     (again, _) = [row.as_json() for row in rows(read.database, [board])]
     assert (again["attempts"], again["prompt_tokens"], again["cost"], again["model"]) == (2, None, 0.5, "m")
+
+
+def test_no_cell_of_csv_is_a_formula_and_numbers_stay_numbers(read: Read) -> None:
+    board, _ = read.board("a.md", '# A\n\n- [ ] =HYPERLINK("http://x";A1)\n- [ ] two\n')
+    one, two = rows(read.database, [board])
+    texts = ["=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\rx", "\nx", "＝1", "'=1", "a=1", '"=1', "", "1"]
+    made = [replace(two, answer=text, review_reason=text, attempts=-3, cost=-0.5) for text in texts]
+    found = list(csv.reader(io.StringIO(b"".join(chunks([one, *made], Format.CSV)).decode(), newline="")))
+    cells = [dict(zip(COLUMNS, line, strict=True)) for line in found[1:]]
+    assert cells[0]["title"] == '\'=HYPERLINK("http://x";A1)'
+    formulas = [f"'{text}" for text in texts[:8]] + texts[8:]
+    assert [each["answer"] for each in cells[1:]] == [each["review_reason"] for each in cells[1:]] == formulas
+    assert {(each["attempts"], each["cost"]) for each in cells[1:]} == {("-3", "-0.5")}
+    lines = b"".join(chunks(made, Format.JSONL)).splitlines()
+    assert [orjson.loads(line)["answer"] for line in lines] == texts, "in CSV only"
 
 
 def test_it_is_as_of_one_moment(read: Read) -> None:

@@ -65,7 +65,7 @@ def test_all_about_an_item(connection: Connection) -> None:
     assert [(each.title, each.state) for each in fill.needs] == [("Dig", State.DONE)]
     build = item_case(connection, number(connection, "Build"))
     assert [part.title for part in build.parts] == ["Dig", "Fill"]
-    assert sum(build.parts_by_status.values()) == 2
+    assert sum(build.parts_by_state.values()) == 2
 
 
 @pytest.mark.usefixtures("board")

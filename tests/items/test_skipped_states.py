@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import pytest
 from rich.console import Console
 
-from interfaces.cli.item_views import ItemTables
+from interfaces.cli.item_views import ItemTables, item_view
 from models.enums import Declared
 from models.items import ItemFilter, State
 from tasks.graph import Scope, mermaid, read
-from tasks.items import find
+from tasks.items import find, item_case
 
 from .conftest import item, number
 
@@ -53,6 +53,17 @@ def test_a_list_tells_them_apart_and_its_json_does_not(connection: Connection) -
     lines = capture.get().splitlines()
     for title, words in (("Part", "✓ ticked"), ("Left", "– skipped"), ("Again", "≡ elsewhere")):
         assert [words in line for line in lines if line.rstrip().endswith(title)] == [True]
+
+
+@pytest.mark.usefixtures("board")
+def test_a_parent_counts_its_parts_so_and_its_json_does_not(connection: Connection) -> None:
+    whole = item_case(connection, number(connection, "Whole"))
+    assert whole.parts_by_state == {State.READY: 1, State.TICKED: 1, State.SKIPPED: 1, State.ELSEWHERE: 1}
+    assert whole.as_json()["parts_by_status"] == {"ready": 1, "skipped": 3}
+    console = Console(width=120)
+    with console.capture() as capture:
+        console.print(item_view(whole))
+    assert "Parts (1 ready, 1 ticked, 1 elsewhere, 1 skipped)" in capture.get()
 
 
 @pytest.mark.usefixtures("board")

@@ -9,6 +9,7 @@ import httpx
 from celery import Celery
 from celery.signals import worker_ready
 
+from bench.pressure.drivers.asking import asker
 from bench.pressure.drivers.protocol import Order, done, order, ready
 from bench.pressure.drivers.redis_server import running
 
@@ -16,20 +17,7 @@ from bench.pressure.drivers.redis_server import running
 def serve(given: Order, port: int) -> None:
     app = Celery("peer", broker=f"redis://127.0.0.1:{port}/0")
     app.conf.update(task_acks_late=True, task_ignore_result=True, worker_redirect_stdouts=False)
-    client = httpx.Client(**given.client())
-    left = len(given.work)
-    lock, finished = threading.Lock(), threading.Event()
-
-    def ask(model: str, prompt: str) -> None:
-        nonlocal left
-        reply = client.post(given.path, content=given.body(model, prompt))
-        reply.raise_for_status()
-        given.text(reply.content)
-        with lock:
-            left -= 1
-            if not left:
-                finished.set()
-
+    ask, finished = asker(given, httpx.Client(**given.client()))
     task = app.task(name="ask")(ask)
 
     def drive() -> None:
