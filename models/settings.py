@@ -124,7 +124,7 @@ class Settings(BaseSettings):
         default=None, gt=0, description="seconds since its first try, after which an item is not tried again"
     )
     batch_size: int = Field(
-        default=2048, ge=1, le=4096, description="items that a drain has claimed and not written, at most"
+        default=4096, ge=1, le=4096, description="items that a drain has claimed and not written, at most"
     )
     batch_seconds: float = Field(
         default=5.0,

@@ -10,6 +10,7 @@ BATCH_SIZE items each.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -26,7 +27,7 @@ from models.settings import Endpoint, Settings
 from sql.connection import Database, database
 from sql.schema import prepare
 
-BATCH_SIZE = 2048
+BATCH_SIZE = 4096
 FIXED = {"batch_size": BATCH_SIZE, "batch_seconds": 0}
 """Batches of the same size from the first on."""
 
@@ -170,6 +171,7 @@ def bench(**values: object) -> Iterator[Bench]:
             import flows.execute  # noqa: F401  it sets up Prefect's log, which is then taken off the terminal
             from interfaces.cli.quiet import quiet_prefect, tell_prefect
 
+            before = logging.root.handlers[:]
             quiet_prefect(config.home)
             ready = Bench(db, config, prefect.environment())
             try:
@@ -178,6 +180,9 @@ def bench(**values: object) -> Iterator[Bench]:
                 yield ready
             finally:
                 tell_prefect()
+                for handler in [each for each in logging.root.handlers if each not in before]:
+                    logging.root.removeHandler(handler)  # its folder goes now
+                    handler.close()
 
 
 def _durable(db: Database) -> None:
