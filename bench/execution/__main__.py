@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from bench.execution import LONG, PARTS
+from bench.execution import PARTS
 from bench.harness import alone
 
 if __name__ == "__main__":
-    sys.exit(alone("execution", (*PARTS, *LONG)))
+    sys.exit(alone("execution", PARTS))
