@@ -355,7 +355,7 @@ with mine as materialized (
      set reason = excluded.reason, error_type = excluded.error_type, proposal = excluded.proposal,
          details = excluded.details, opened_at = now()
 )
-select item_id, outcome from moved
+select item_id, outcome, attempt_id from moved
 
 -- name: close_batch
 -- A batch may be settled in parts: of a provider's, what is too long goes first.

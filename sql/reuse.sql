@@ -14,13 +14,9 @@ select q.item_id, d.anew, a.answer, a.model, c.finish_reason, a.prompt_tokens, a
  where d.anew or a.answer is not null
 
 -- name: keep
--- The latest accepted answer counts.
+-- The latest accepted answer counts. Each key once.
 insert into answer_cache (key, attempt_id, finish_reason)
-select distinct on (q.key) q.key, a.id, q.finish_reason
-  from unnest(%(items)b::bigint[], %(numbers)b::int2[], %(keys)b::bytea[], %(finish)b::text[])
-         as q(item_id, number, key, finish_reason)
-  join attempt a on a.item_id = q.item_id and a.number = q.number
- order by q.key
+select * from unnest(%(keys)b::bytea[], %(attempts)b::bigint[], %(finish)b::text[])
 on conflict (key) do update set attempt_id = excluded.attempt_id, finish_reason = excluded.finish_reason, at = now()
 
 -- name: expire

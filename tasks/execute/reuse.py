@@ -350,18 +350,17 @@ async def keep(
     keys: Mapping[int, bytes],
     finish_reasons: Mapping[int, str],
 ) -> None:
-    """Have accepted answers found again; in the transaction that accepts them. `attempts`: their numbers, by item."""
-    items = sorted(
-        attempts, key=lambda item: keys[item]
-    )  # in one order for all, or two could wait for each other
+    """Have accepted answers found again; in the transaction that accepts them. `attempts`: their ids, by item."""
+    items = {keys[item]: item for item in attempts}
+    in_order = sorted(items)  # the same for all, or two could wait for each other
     await connection.execute(
         statement("reuse.keep"),
         {
-            "items": items,
-            "numbers": [attempts[item] for item in items],
-            "keys": [keys[item] for item in items],
-            "finish": [finish_reasons[item] for item in items],
+            "keys": in_order,
+            "attempts": [attempts[items[key]] for key in in_order],
+            "finish": [finish_reasons[items[key]] for key in in_order],
         },
+        binary=True,
     )
 
 

@@ -262,7 +262,8 @@ class Store:
                 )
                 replaced = await standing.replace(self._connection, reports, self._token)
                 cursor = await self._connection.execute(statement("execute.settle"), columns, binary=True)
-                moved: dict[int, str] = dict(await cursor.fetchall())
+                rows = await cursor.fetchall()
+            moved: dict[int, str] = {item_id: outcome for item_id, outcome, _ in rows}
             moved |= await standing.keep(self._connection, batch, moved, replaced)
             done = [item_id for item_id, outcome in moved.items() if outcome == "accepted"]
             if recipe.header.splits:
@@ -299,7 +300,8 @@ class Store:
                 if ended := [item_id for item_id, outcome in moved.items() if outcome in ends]:
                     await self._connection.execute(statement("execute.advance"), {"items": ended})
                 if keys:
-                    await self._keep(reports, moved, keys)
+                    attempts = {item_id: attempt_id for item_id, _, attempt_id in rows}
+                    await self._keep(reports, moved, keys, attempts)
                 await standing.follow(self._connection, moved, replaced)
                 await self._connection.execute(
                     statement("execute.close_batch"),
@@ -315,20 +317,21 @@ class Store:
         return tally
 
     async def _keep(
-        self, reports: Sequence[Report], moved: Mapping[int, str], keys: Mapping[int, bytes]
+        self,
+        reports: Sequence[Report],
+        moved: Mapping[int, str],
+        keys: Mapping[int, bytes],
+        attempts: Mapping[int, int],
     ) -> None:
+        """The answers that are to be found again, of those that were accepted. `attempts`: their ids, by item."""
         accepted = {
-            report.item.id: report
+            report.item.id: report.answer.finish_reason
             for report in reports
-            if report.item.id in keys and moved.get(report.item.id) == "accepted"
+            if report.item.id in keys and moved.get(report.item.id) == "accepted" and report.answer
         }
         if accepted:
-            await reuse.keep(
-                self._connection,
-                {item: report.item.tries for item, report in accepted.items()},
-                keys,
-                {item: report.answer.finish_reason for item, report in accepted.items() if report.answer},
-            )
+            of_these = {item: attempts[item] for item in accepted}
+            await reuse.keep(self._connection, of_these, keys, accepted)
 
     async def give_back(self, items: Sequence[int]) -> None:
         held = {"items": list(items), "token": self._token}

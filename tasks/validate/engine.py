@@ -178,8 +178,8 @@ class _Loaded:
         # 400,000 objects that stay: without them each full garbage collection takes 5 ms instead of 300, which is
         # a fifth of a drain's CPU (docs/benchmarks.md).
         gc.freeze()
-        # A batch makes thousands of objects that live until it is written. To look through them at each 700 new ones, as
-        # is the default, is a fifteenth of a drain's CPU.
+        # A batch makes thousands of objects that live until it is written. To look through them at each 700 new ones,
+        # as is the default, is a fifteenth of a drain's CPU.
         gc.set_threshold(10_000, 20, 50)
 
     def run(self, key: str, checks: Sequence[Check], frame: pd.DataFrame) -> list[Outcome]:

@@ -24,10 +24,13 @@ class Watched:
     def __init__(self, world: World, patch: pytest.MonkeyPatch, *, fails: bool = False) -> None:
         self.events: list[str] = []
         self.most = 0
+        self.told = 0  # batches whose turn somebody wanted to know of
         self.failures = int(fails)
         settle, claim = Store.settle, Store.claim
 
         async def settled(store: Store, *arguments: Any, on_turn: Any = None, **others: Any) -> Tally:
+            self.told += on_turn is not None
+
             def turn() -> None:
                 self.events.append("turn")
                 if on_turn is not None:
@@ -65,6 +68,7 @@ async def test_the_next_batch_is_claimed_right_behind_one_that_is_written(
     watched = Watched(world, monkeypatch)
     tally = await world.drain(InProcess(answered))
     assert tally.accepted == 64
+    assert watched.told == tally.batches
     assert watched.asks_between_turn_and_written()
     assert watched.most <= world.settings.batch_size
 
@@ -94,5 +98,5 @@ async def test_after_a_batch_in_which_nothing_went_well_nothing_is_claimed_befor
     stages = replace(STAGES, validate=refused)
     await world.drain(InProcess(answered), recipe(max_attempts=1), stages=stages)
     assert "turn" in watched.events
-    assert not watched.asks_between_turn_and_written()
+    assert watched.told == 0
     assert watched.most <= world.settings.batch_size
