@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import os
+import re
 import select
 
 import httptools
@@ -138,10 +140,10 @@ class PlainConnection(asyncio.BufferedProtocol):
                 )
         except TimeoutError as error:
             if error.errno is not None:  # the system's own, which is no wait of ours
-                raise Unreachable(str(error)) from None
+                raise Unreachable(_in_words(error)) from None
             raise ConnectTimeout from None
         except (OSError, UnicodeError) as error:
-            raise Unreachable(str(error) or type(error).__name__) from None
+            raise Unreachable(_in_words(error)) from None
         return transport
 
     async def _more(self) -> None:
@@ -249,6 +251,18 @@ class PlainConnection(asyncio.BufferedProtocol):
         """Ends the parsing."""
         self._break(why)
         raise Broken(why)
+
+
+_NUMBER = re.compile(r"\[Errno (\d+)\]")
+
+
+def _in_words(error: OSError | UnicodeError) -> str:
+    """What the system says, once: asyncio says it for each address, with a number and the address."""
+    numbers = _NUMBER.findall(str(error))
+    said = "; ".join(dict.fromkeys(os.strerror(int(number)) for number in numbers))
+    if not said and isinstance(error, OSError):
+        said = error.strerror or ""
+    return said or str(error) or type(error).__name__
 
 
 def _is_address(host: str) -> bool:

@@ -560,3 +560,12 @@ async def test_a_packed_body_is_unpacked() -> None:
         for _ in range(2):
             assert (await transport.get("/models", in_seconds(5))).json() == {"data": []}
         await transport.close()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+async def test_a_server_that_is_not_there_is_said_in_the_systems_words(host: str) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))  # and nobody listens
+        async with connections() as pool, asyncio.timeout(10):
+            with pytest.raises(Unreachable, match="^Connection refused$"):
+                await fetch(pool, f"http://{host}:{unused.getsockname()[1]}/")
