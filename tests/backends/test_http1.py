@@ -567,5 +567,5 @@ async def test_a_server_that_is_not_there_is_said_in_the_systems_words(host: str
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))  # and nobody listens
         async with connections() as pool, asyncio.timeout(10):
-            with pytest.raises(Unreachable, match="^Connection refused$"):
+            with pytest.raises(Unreachable, match=r"^Connection refused$"):
                 await fetch(pool, f"http://{host}:{unused.getsockname()[1]}/")
