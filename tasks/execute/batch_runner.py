@@ -287,6 +287,9 @@ class BatchRunner:
             self.writing.discard(batch.id)
             raise
         self.written |= self.writing & {batch.id}
+        if plan is not None:
+            # Before anything of it is claimed again, or that would follow itself and get the reply that it had.
+            self.reuse.leave(plan)
         unsent = [item.id for item, reply in zip(batch.items, replies, strict=True) if reply is None]
         if unsent:
             await self.store.give_back(unsent)

@@ -20,8 +20,10 @@ from models.settings import Settings
 from models.verdict import AnswerRow, BatchVerdict, Failure, Verdict
 from tasks.execute import Batch, ClaimedItem, Seat, Stages, drain_any
 from tasks.execute.asking import as_request
-from tasks.execute.reuse import Flights, Reuse, Who, expire
+from tasks.execute.pressure import Pressure
+from tasks.execute.reuse import Flights, Plan, Reuse, Who, expire
 from tasks.execute.savings import clear, savings
+from tasks.execute.work import Report
 from tasks.prompts import render
 
 from .conftest import SCHEMA, STAGES, InProcess, World, accept_all, answered, no_recall, no_split, recipe
@@ -143,6 +145,39 @@ async def test_what_fails_fails_each_and_a_retry_asks_for_itself(world: World) -
     assert (tally.retry, tally.accepted, tally.cached) == (3, 3, 2)
     assert len(backend.asked) == 1 + 3
     assert world.rows("select count(*) from answer_cache") == [(0,)]  # a retry's request has its reason
+
+
+async def test_what_is_claimed_again_behind_its_own_batch_asks_for_itself(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its batch is written, and not counted yet: what it was answered there is no answer to this try."""
+    first, *_ = world.add(30)
+    planned = asyncio.Event()
+    plan, judge = Reuse.plan, Pressure.judge
+
+    async def planning(reuse: Reuse, batch: Batch, *others: Any) -> Plan:
+        found = await plan(reuse, batch, *others)
+        if any(item.id == first and item.tries == 2 for item in batch.items):
+            planned.set()
+        return found
+
+    async def judging(pressure: Pressure, batch: Batch, reports: Sequence[Report]) -> None:
+        if any(item.id == first and item.tries == 1 for item in batch.items):
+            await asyncio.wait_for(planned.wait(), 20)
+        await judge(pressure, batch, reports)
+
+    async def reply(request: ModelRequest) -> str:
+        if request.item_id == first and backend.asked.count(first) == 1:
+            raise ModelCallError(ErrorType.SERVER_ERROR, "500")
+        return await answered(request)
+
+    monkeypatch.setattr(Reuse, "plan", planning)
+    monkeypatch.setattr(Pressure, "judge", judging)
+    backend = InProcess(reply)
+    await world.drain(backend)
+    rows = world.rows(f"select outcome, cached from attempt where item_id = {first} order by number")
+    assert rows == [("returned", False), ("accepted", False)]
+    assert backend.asked.count(first) == 2
 
 
 async def test_a_call_that_failed_failed_for_each(world: World) -> None:
