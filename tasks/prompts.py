@@ -186,7 +186,8 @@ class _Seen:
         for passage in passages:
             # The first line keeps its indent: it may be code.
             whole = visible(passage.text).strip("\n").rstrip() if left else passage.text
-            cite, text = one_line(passage.cite), self._bounded(f"passage {passage.cite}", whole, left)
+            cite = one_line(passage.cite)
+            text = self._bounded(f"passage {cite}", whole, left)
             left -= min(left, len(passage.text))
             if cite != passage.cite or text != passage.text:
                 # What was taken out of a file makes it another one: a patch to it would not be one to the file.

@@ -111,6 +111,14 @@ def test_what_is_cut_is_said_in_the_text_and_in_the_notes(small: None) -> None:
     assert as_shown(item.title, item.body, passages) == (rendered.question, rendered.passages)
 
 
+def test_in_a_note_a_passage_has_the_name_that_is_shown(small: None) -> None:
+    passages = [Passage("a\x1b[31m\u202e\udc80b.md:1", WORDS, 1)]
+    rendered = render(built_in(), Item("t", "b"), passages, context_tokens=None)
+    (note,) = [note.message for note in rendered.notes if note.check == "cut"]
+    assert "characters of the passage ab.md:1 left out" in note
+    assert [passage.cite for passage in rendered.passages] == ["ab.md:1"]
+
+
 SECRETS = {
     "token": "gh" + "p_" + some(36),
     "key": "-----BEGIN RSA PRIVATE KEY-----\n"
