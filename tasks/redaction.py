@@ -82,7 +82,7 @@ _SHAPES = (
     _shape("AIza", "google-api-key", r"[\w-]{35}"),
     _shape("GOCSPX-", "google-client-secret", r"[\w-]{28}"),
     _shape("ya29.", "google-token", r"[\w-]{20,512}"),
-    _shape("eyJ", "jwt", r"[\w-]{8,4096}+(?:\.[\w-]{8,8192}+){1,4}+"),
+    _shape("eyJ", "jwt", r"[\w-]{8,4096}+(?:\.[\w-]{8,8192}+(?![\w-])){1,4}+"),
     _shape("npm_", "npm-token", "[A-Za-z0-9]{36}"),
     _shape("pypi-AgE", "pypi-token", r"[\w-]{50,512}"),
     _shape("hf_", "huggingface-token", "[A-Za-z0-9]{34}"),

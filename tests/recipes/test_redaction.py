@@ -116,6 +116,11 @@ def test_a_known_shape_is_taken_out_wherever_it_stands(name: str) -> None:
         assert shown == f"{before}[redacted: {kind}]{after}"
 
 
+def test_of_a_token_with_a_part_that_is_too_long_what_comes_before_it_is_taken_out() -> None:
+    head, key, rest = jwt().partition(".")[0], some(342), f"{some(9_000)}.{some(22)}"
+    assert Redaction()(f"Use {head}.{key}.{some(16)}.{rest} now.") == f"Use [redacted: jwt].{rest} now."
+
+
 @pytest.mark.parametrize("name", BEHIND_WORDS)
 def test_a_value_behind_a_word_is_taken_out(name: str) -> None:
     before, value, kind = BEHIND_WORDS[name]
