@@ -249,30 +249,32 @@ class _Work:
                 log.info("%d items of a drain that is no more were given back.", lease.recovered)
             await self._reroute(connection)
             beside = await self.database.aconnect(autocommit=True, application_name="penstock drain looks")
-            work = Drain(
-                store=Store(connection, lease.token, away=self.settings.retry_delay, beside=beside),
-                lease=lease,
-                backend=seat.backend,
-                endpoint=seat.endpoint,
-                model=seat.model,
-                recipes=dict(self.recipes),
-                stages=seat.stages,
-                settings=self.settings,
-                scope=self.scope,
-                trace_id=self.trace_id,
-                deadline=self.deadline,
-                by_person=self.by_person,
-                chance=self.chance,
-                on_wait=self._say,
-                probe=seat.probe,
-                flights=self.flights,
-                doors=self.doors,
-                halt=self.halt,
-            )
             try:
-                await work.run(_bound(self.run_batch, work))
+                work = Drain(
+                    store=Store(connection, lease.token, away=self.settings.retry_delay, beside=beside),
+                    lease=lease,
+                    backend=seat.backend,
+                    endpoint=seat.endpoint,
+                    model=seat.model,
+                    recipes=dict(self.recipes),
+                    stages=seat.stages,
+                    settings=self.settings,
+                    scope=self.scope,
+                    trace_id=self.trace_id,
+                    deadline=self.deadline,
+                    by_person=self.by_person,
+                    chance=self.chance,
+                    on_wait=self._say,
+                    probe=seat.probe,
+                    flights=self.flights,
+                    doors=self.doors,
+                    halt=self.halt,
+                )
+                try:
+                    await work.run(_bound(self.run_batch, work))
+                finally:
+                    self.total.add(work.tally)  # what it did before it failed, too
             finally:
-                self.total.add(work.tally)  # what it did before it failed, too
                 await beside.close()
         return True
 

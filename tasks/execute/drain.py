@@ -14,7 +14,7 @@ import logging
 import random
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from models.calls import Backend, HasBatches, Probe
 from models.errors import BackendUnavailable
@@ -49,6 +49,17 @@ HURRY_SECONDS = 60.0
 
 INTERACTIVE_SECONDS = 300.0
 """How long slots are kept for interactive items after the last one."""
+
+WAVES = 2
+"""Of interactive items, as many as the endpoint has slots, that are claimed and not yet written: one is answered while
+the other is checked."""
+
+
+class Free(NamedTuple):
+    """What one more batch may be."""
+
+    lane: int  # NORMAL: any
+    room: int  # items
 
 
 RunOne = Callable[[Batch], Awaitable[Tally]]
@@ -266,10 +277,10 @@ class Drain:
             self._why_not = self.pressure.why_not(groups)
             if any(group.urgency < URGENT for group in there):
                 self._interactive_at = clock()
-            if may is INTERACTIVE:
+            if may.lane == INTERACTIVE:
                 there = [group for group in there if group.urgency < URGENT]
             self._order.answering = self.pressure.gate.model
-            wanted = self._wish(self._order.choose(there, clock()), size)
+            wanted = self._wish(self._order.choose(there, clock()), may.room, size)
             return wanted
 
         def describe(recipe: str, model: str | None) -> dict[str, Any]:
@@ -296,32 +307,35 @@ class Drain:
             )
         return batch
 
-    def _may_claim(self, running: Sequence[Batch], written: Collection[int]) -> int | None:
-        """The lane that one more batch may be of (NORMAL: any) beside those not written; None: there is none."""
+    def _may_claim(self, running: Sequence[Batch], written: Collection[int]) -> Free | None:
+        """What one more batch may be beside those not written; None: there may be none."""
         left = [batch for batch in running if batch.id not in written]
-        normal = sum(not batch.interactive for batch in left)
-        if normal < 2:
-            return NORMAL
-        only = self.kept and len(left) == normal and self._interactive_at is not None
-        return INTERACTIVE if only else None
+        room = self.settings.batch_size - sum(len(batch.items) for batch in left)
+        beside = [len(batch.items) for batch in left if batch.interactive and self.kept]
+        halves = len(left) - len(beside)
+        if room < 1 or sum(beside) >= WAVES * self.endpoint.slots:
+            return None
+        if halves < 2:
+            return Free(NORMAL, room)
+        return (
+            Free(INTERACTIVE, room) if self.kept and not beside and self._interactive_at is not None else None
+        )
 
     async def _convene(self, connection: Any, items: Sequence[ClaimedItem]) -> frozenset[int]:
         """Items that are asked of a council first, and have none yet, get it instead of being run."""
         recipe = self.recipes[items[0].recipe]
         return await council.convene(connection, recipe, items) if recipe.header.council else frozenset()
 
-    def _wish(self, choice: Choice | None, size: int | None) -> Wish | None:
+    def _wish(self, choice: Choice | None, room: int, size: int | None) -> Wish | None:
         if choice is None:
             return None
         model = choice.group.asks or self.model
         packed = self.runner.most_packed(self.recipes[choice.group.recipe], model) or 1
-        size = size or (
-            self.kept
-            if self.kept and choice.group.urgency < URGENT
-            else self._sizes.half(
-                (choice.group.recipe, model), at_once=packed * self._at_once(model), kept=self.kept
-            )
-        )
+        if size is None:  # of a provider's batch it is said
+            urgent = self.kept and choice.group.urgency < URGENT
+            key, at_once = (choice.group.recipe, model), packed * self._at_once(model)
+            size = self.kept if urgent else self._sizes.half(key, at_once=at_once, kept=self.kept)
+            size = min(size, room)
         size = self._router.room(choice.group, size)
         if self.pressure.wants_trial(model):
             size = 1

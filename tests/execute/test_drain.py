@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 
+from backends.testing import eventually
 from models.calls import ModelCallError, ModelRequest, Passage
 from models.enums import ErrorType, Status
 from models.errors import BackendUnavailable, LeaseLost
@@ -57,6 +58,31 @@ async def test_what_a_kill_can_cost_is_one_batch(world: World) -> None:
 
     await world.drain(InProcess(count))
     assert world.settings.batch_size // 2 < most <= world.settings.batch_size
+
+
+@pytest.mark.parametrize(("size", "share", "lane"), [(1, 0.25, 1), (16, 0.25, 0), (16, 0.0, 0), (4, 0.5, 0)])
+async def test_that_holds_for_small_batches_and_for_what_people_wait_for(
+    world: World, size: int, share: float, lane: int
+) -> None:
+    ids = world.add(48)
+    with world.database.connect() as connection:
+        connection.execute("update item set lane = %s", [lane])
+    world.settings = world.settings.model_copy(update={"batch_size": size, "interactive_share": share})
+    claimed: list[int] = []
+    full = asyncio.Event()
+
+    async def count(request: ModelRequest) -> str:
+        claimed.append(world.statuses().get(Status.RUNNING, 0))
+        if backend.in_flight == min(size, world.endpoint.slots):
+            full.set()
+        await asyncio.wait_for(full.wait(), 20)  # all slots are used
+        await asyncio.sleep(0.02)  # there is time to claim more
+        return await answered(request)
+
+    backend = InProcess(count)
+    await world.drain(backend)
+    assert sorted(backend.asked) == ids
+    assert max(claimed) <= size
 
 
 async def test_urgent_first_and_one_group_at_a_time(world: World) -> None:
@@ -433,6 +459,45 @@ async def test_a_batch_that_is_being_checked_is_written_when_a_drain_is_stopped(
         await running
     assert world.statuses() == {Status.DONE: 5}
     assert world.rows("select (select count(*) from attempt), (select count(*) from lease)") == [(5, 0)]
+
+
+async def test_a_batch_that_is_being_written_is_written_when_a_drain_is_stopped(world: World) -> None:
+    """It waits for a row that somebody has: what was sent of it is taken back, and sent once more."""
+    world.add(5)
+    waits = b"select query_start from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+    with world.database.connect() as other, world.database.connect(autocommit=True) as looking:
+
+        async def reply(request: ModelRequest) -> str:
+            if request.item_id == 3:
+                other.execute("select from item where id = 2 for update")
+            return await answered(request)
+
+        running = asyncio.create_task(world.drain(InProcess(reply)))
+        await eventually(lambda: looking.execute(waits).fetchone() is not None, "it waits")
+        since = looking.execute(waits).fetchone()
+        running.cancel()
+        await eventually(lambda: looking.execute(waits).fetchone() != since, "it was taken back")
+        other.rollback()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+    assert world.statuses() == {Status.DONE: 5}
+    assert world.rows("select (select count(*) from attempt), (select count(*) from lease)") == [(5, 0)]
+
+
+async def test_a_drain_that_can_not_begin_leaves_no_connection(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(**_: object) -> None:
+        raise RuntimeError("no")
+
+    monkeypatch.setattr("tasks.execute.Drain", fails)
+    theirs = (
+        "select count(*) from pg_stat_activity where datname = current_database()"
+        " and application_name like 'penstock drain%'"
+    )
+    with pytest.raises(RuntimeError, match="no"):
+        await world.drain(InProcess(answered))
+    await eventually(lambda: world.rows(theirs) == [(0,)], "they are closed")
 
 
 async def test_what_can_not_be_checked_in_time_is_given_back(
