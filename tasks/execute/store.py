@@ -15,6 +15,7 @@ from typing import Any
 
 import orjson
 import psycopg
+from psycopg.pq import TransactionStatus
 
 from models.council import Decided
 from models.recipe import Recipe
@@ -97,6 +98,25 @@ class Left:
         return self.now or self.wait is not None
 
 
+@asynccontextmanager
+async def _transaction(connection: psycopg.AsyncConnection) -> AsyncIterator[None]:
+    """A transaction that is over when this is.
+
+    Who is cancelled while it commits would leave it open: where the server gives up the COMMIT, psycopg rolls nothing
+    back. What came next would be a savepoint in there, which is refused, or never committed.
+    """
+    outer = connection.info.transaction_status is TransactionStatus.IDLE
+    try:
+        async with connection.transaction():
+            yield
+    finally:
+        if outer and connection.info.transaction_status in (
+            TransactionStatus.INTRANS,
+            TransactionStatus.INERROR,
+        ):
+            await connection.rollback()
+
+
 class Store:
     def __init__(
         self,
@@ -119,8 +139,13 @@ class Store:
     @asynccontextmanager
     async def _looking(self) -> AsyncIterator[psycopg.AsyncConnection]:
         """A transaction for what is looked up."""
-        async with self._beside_lock, self._beside.transaction():
+        async with self._beside_lock, _transaction(self._beside):
             yield self._beside
+
+    @asynccontextmanager
+    async def _writing(self) -> AsyncIterator[None]:
+        async with self._lock, _transaction(self._connection):
+            yield
 
     async def groups(self, scope: Scope, without: Collection[int] = ()) -> list[Group]:
         """The groups that have something to claim, on boards that are not among `without`."""
@@ -146,7 +171,7 @@ class Store:
         row (endpoint, model's name, recipe's hash and text). `convene` is shown what was claimed, and says which of it
         waits for its parts now and is not to be run; a batch without items: all of it.
         """
-        async with self._lock, self._connection.transaction():
+        async with self._writing():
             await self._connection.execute(statement("execute.by_index"))
             boards = {"limited": list(limited)}
             full = [board for board, left in await self._room(boards) if not left] if limited else []
@@ -253,7 +278,7 @@ class Store:
             "trace_id": trace_id,
         }
         tally = Tally(batches=1)
-        async with self._lock, self._connection.transaction():
+        async with self._writing():
             if on_turn is not None:
                 on_turn()
             async with self._connection.pipeline():  # one wait for all three
@@ -335,7 +360,7 @@ class Store:
 
     async def give_back(self, items: Sequence[int]) -> None:
         held = {"items": list(items), "token": self._token}
-        async with self._lock, self._connection.transaction():
+        async with self._writing():
             await self._connection.execute(statement("execute.hold"), held)
             await self._connection.execute(statement("execute.give_back"), held)
 
@@ -369,7 +394,7 @@ class Store:
             return await ask(connection)
 
     async def _run(self, name: str, parameters: dict[str, Any]) -> None:
-        async with self._lock, self._connection.transaction():
+        async with self._writing():
             await self._connection.execute(statement(name), parameters)
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+import psycopg
 import pytest
 
 from backends.testing import eventually
@@ -18,6 +19,7 @@ from models.settings import Settings
 from models.verdict import AnswerRow, BatchVerdict, Failure, Verdict
 from tasks.execute import ClaimedItem, Stages
 from tasks.execute.stopping import last_thing, to_the_end
+from tasks.execute.store import Store
 
 from .conftest import STAGES, InProcess, World, accept_all, answered, no_recall, no_split, recipe
 
@@ -482,6 +484,41 @@ async def test_a_batch_that_is_being_written_is_written_when_a_drain_is_stopped(
             await running
     assert world.statuses() == {Status.DONE: 5}
     assert world.rows("select (select count(*) from attempt), (select count(*) from lease)") == [(5, 0)]
+
+
+async def test_who_is_cancelled_while_it_commits_leaves_no_transaction(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server gives a COMMIT up like any other statement, and the transaction is still there."""
+    ids = world.add(2)
+    with world.database.connect() as setting:
+        setting.execute("update item set status = 2, ready = false, lease = 7")
+    commands = psycopg.AsyncTransaction._get_commit_commands
+
+    def slowly(transaction: psycopg.AsyncTransaction) -> Iterator[bytes]:
+        yield b"select pg_sleep(60)"
+        yield from commands(transaction)
+
+    asleep = (
+        "select count(*) from pg_stat_activity where datname = current_database() and state = 'active'"
+        " and query = 'select pg_sleep(60)'"
+    )
+    connection = await world.database.aconnect(autocommit=True)
+    try:
+        store = Store(connection, 7)
+        with monkeypatch.context() as patch:
+            patch.setattr(psycopg.AsyncTransaction, "_get_commit_commands", slowly)
+            for change in (store.give_back, store.results_of_parts):
+                changing = asyncio.ensure_future(change(ids))
+                await eventually(lambda: world.rows(asleep) == [(1,)], "it commits")
+                changing.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await changing
+                assert connection.info.transaction_status is psycopg.pq.TransactionStatus.IDLE
+        await store.give_back(ids)
+    finally:
+        await connection.close()
+    assert world.statuses() == {Status.READY: 2}
 
 
 async def test_a_drain_that_can_not_begin_leaves_no_connection(
