@@ -85,7 +85,8 @@ class BatchRunner:
         past = await self.store.past(batch.items)
         batch, passages, simulated = await self.material(batch, recipe)
         rendered = await self.rendered(batch, recipe, passages, past)
-        plan = await self.reuse.plan(batch, recipe, self.requests(batch, rendered), rendered)
+        packs = self.most_packed(recipe, batch.model) is not None
+        plan = await self.reuse.plan(batch, recipe, self.requests(batch, rendered), rendered, packs=packs)
         so_far = Asked.of(batch)
         try:
             await self._ask(batch, recipe, rendered, plan, past, so_far)

@@ -210,14 +210,19 @@ class Reuse:
         recipe: Recipe,
         requests: Sequence[ModelRequest],
         rendered: Sequence[Rendered],
+        *,
+        packs: bool = False,
     ) -> Plan:
         """Who of a batch need not be asked: found in one statement, before any of it is in a queue.
 
-        Whoever plans calls `leave` when the batch is settled.
+        `packs`: those that are asked may be asked together. Then nobody follows another one: what a pack answers is
+        checked beside its other members, which who follows has not. Whoever plans calls `leave` when the batch is
+        settled.
         """
         plan = await self.keyed(batch, recipe, requests, rendered)
         # First join, then look: what is settled in between is in the cache by then.
-        self._flights.join(plan, batch)
+        if not packs:
+            self._flights.join(plan, batch)
         try:
             await self.look(batch, plan)
         except BaseException:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -168,6 +169,22 @@ async def test_items_are_asked_together_and_each_gets_its_own_answer(
     assert here.rows("select distinct checks -> 0 ->> 'check' from attempt") == [("packed",)]
 
 
+async def test_who_asks_the_very_same_is_a_member_like_the_others(here: World, endpoint: Endpoint) -> None:
+    """Who followed another member would get its answer without being compared with the rest of the pack."""
+    here.settings = here.settings.model_copy(update={"cache_days": 7})
+    ids = here.add(4)
+    titled(here, ids)
+    with here.database.connect() as connection:
+        connection.execute("update item_source set title = (select title from item_source where item_id = 1)")
+
+    async def same_passage(connection: Any, items: Sequence[ClaimedItem], limit: int) -> list[list[Passage]]:
+        return [[Passage("lock.md:1", text_of(1))] for _ in items]
+
+    tally = await drained(here, endpoint, stages=replace(STAGES, recall=same_passage))
+    assert tally.accepted == 4
+    assert here.rows("select members, cached, count(*) from attempt group by 1, 2") == [(4, False, 4)]
+
+
 BAD = {
     "pack_swapped": 2,
     "pack_crossed": 2,
@@ -217,8 +234,6 @@ async def test_what_fails_its_checks_is_told_why_and_asked_alone(here: World, en
         strict = recipe
         verdict = await validate_batch(strict, rows, **options)
         if len(seen) == 1:
-            from dataclasses import replace
-
             from models.verdict import Failure
 
             failure = Failure("rules", "test", ErrorType.RULE, "Not good enough.")

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from backends.testing import eventually
 from models.calls import ModelAnswer, ModelCallError, ModelRequest, Passage
 from models.enums import RULES, BackendName, ErrorType, Status, Step, TimeoutKind
 from models.recipe import Recipe, Rendered
@@ -269,16 +270,6 @@ async def test_a_prompt_that_is_too_long_is_sent_with_less(world: World) -> None
     ]
 
 
-def broken_and_whole(kind: ErrorType) -> tuple[InProcess, InProcess]:
-    async def reply(request: ModelRequest) -> str:
-        await asyncio.sleep(0.002)
-        if request.item_id % 2:
-            raise ModelCallError(kind, "broken here")
-        return await answered(request)
-
-    return InProcess(reply), InProcess(answered)
-
-
 async def beside(world: World, settings: Settings, *backends: InProcess) -> None:
     seats = [
         Seat(backend, Endpoint(backend=BackendName.OPENAI, url=f"test://{place}", slots=2), "m", STAGES)
@@ -292,7 +283,25 @@ async def beside(world: World, settings: Settings, *backends: InProcess) -> None
 async def test_what_fails_on_one_endpoint_is_done_by_the_other_at_once(world: World) -> None:
     world.add(20)
     settings = Settings(batch_size=4, heartbeat=5, retry_delay=60, breaker_failures=99)
-    broken, whole = broken_and_whole(ErrorType.SERVER_ERROR)
+    at_work = asyncio.Event()
+
+    async def some(request: ModelRequest) -> str:
+        await at_work.wait()
+        if request.item_id % 2:
+            raise ModelCallError(ErrorType.SERVER_ERROR, "broken here")
+        return await answered(request)
+
+    async def all_of_them(request: ModelRequest) -> str:
+        """Both work on the board, and this one for as long as the other finds something that it has not failed on."""
+        at_work.set()
+        left = "select count(*) filter (where status = 2), count(*) filter (where ready and avoid is null) from item"
+        if len(whole.asked) <= 2:
+            await eventually(
+                lambda: world.rows(left) in ([(4, 0)], [(2, 0)]), "the other has done what it can", 20
+            )
+        return await answered(request)
+
+    broken, whole = InProcess(some), InProcess(all_of_them)
     began = time.monotonic()
     await asyncio.wait_for(beside(world, settings, broken, whole), 30)
     assert time.monotonic() - began < 30, "nobody waited for the pause"

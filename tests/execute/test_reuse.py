@@ -155,8 +155,8 @@ async def test_what_is_claimed_again_behind_its_own_batch_asks_for_itself(
     planned = asyncio.Event()
     plan, judge = Reuse.plan, Pressure.judge
 
-    async def planning(reuse: Reuse, batch: Batch, *others: Any) -> Plan:
-        found = await plan(reuse, batch, *others)
+    async def planning(reuse: Reuse, batch: Batch, *others: Any, **options: Any) -> Plan:
+        found = await plan(reuse, batch, *others, **options)
         if any(item.id == first and item.tries == 2 for item in batch.items):
             planned.set()
         return found
