@@ -371,6 +371,18 @@ select penstock_advance(%(items)b::bigint[])
 update item set status = 1, ready = true, lease = null
  where id = any(%(items)b::bigint[]) and lease = %(token)s and status = 2
 
+-- name: give_back_rest
+-- Of a drain that ends: all that it still holds, also of a claim that was committed while it was stopped, which it has not
+-- heard of. Not what a provider's batch has. In the order of ids, as everyone locks them.
+with held as materialized (
+  select id from item
+   where lease = %(token)s and status = 2
+     and not exists (select from provider_batch_item p join provider_batch b on b.id = p.provider_batch_id
+                      where p.item_id = item.id and p.claim = item.tries and b.closed_at is null)
+   order by id for no key update
+)
+update item set status = 1, ready = true, lease = null where id = any(array(select id from held))
+
 -- name: outlook
 -- What is left in scope: claimable now, claimable later (seconds until the first), held by a drain.
 select count(*) filter (where ready and run_after <= now()) as now,

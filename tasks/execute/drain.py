@@ -228,8 +228,7 @@ class Drain:
                 self.tally.add(task.result())  # it had ended when it was to be stopped
         if self.lease.lost.is_set():
             return
-        if running:
-            await self.store.give_back([item.id for batch in running.values() for item in batch.items])
+        await self.store.give_back_rest()
         if (self.pressure.stop_because or self.pressure.broken) and self.runner.put_off:
             await self.store.undelay(self.runner.put_off)
 

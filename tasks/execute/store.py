@@ -364,6 +364,10 @@ class Store:
             await self._connection.execute(statement("execute.hold"), held)
             await self._connection.execute(statement("execute.give_back"), held)
 
+    async def give_back_rest(self) -> None:
+        """All that is still claimed, whether or not its claim was heard of: of a drain that ends."""
+        await self._run("execute.give_back_rest", {"token": self._token})
+
     async def results_of_parts(self, items: Sequence[int]) -> list[tuple[Any, ...]]:
         async with self._looking() as connection:
             cursor = await connection.execute(statement("execute.results_of_parts"), {"items": list(items)})

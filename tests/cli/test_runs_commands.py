@@ -24,7 +24,7 @@ from tasks import runs
 # Prefect's client leaves sockets to the collector, a pair per flow run.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
-ITEMS = 16
+ITEMS = 40
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import psycopg
 import pytest
@@ -322,6 +323,29 @@ async def test_a_cancelled_drain_gives_back_what_it_had(world: World) -> None:
         await running
     assert world.statuses() == {Status.READY: 30}
     assert world.rows("select count(*) from lease") == [(0,)]
+
+
+async def test_what_was_claimed_while_a_drain_was_stopped_is_given_back(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its claim is committed, and the drain is stopped before it hears of that."""
+    world.add(30)
+    committed = asyncio.Event()
+    claim = Store.claim
+
+    async def unheard(*arguments: Any, **options: Any) -> Any:
+        await claim(*arguments, **options)
+        committed.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(Store, "claim", unheard)
+    running = asyncio.create_task(world.drain(InProcess(answered)))
+    await asyncio.wait_for(committed.wait(), 20)
+    assert world.statuses()[Status.RUNNING] > 0
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert world.statuses() == {Status.READY: 30}
 
 
 async def test_a_drain_that_lost_its_lease_stops_and_changes_nothing(world: World) -> None:
