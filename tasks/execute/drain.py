@@ -266,9 +266,9 @@ class Drain:
 
         def choose(groups: list[Group]) -> Wish | None:
             nonlocal wanted
-            # A batch that was being written failed to be: it counts again.
+            # Its turn may have come late. A batch that was being written and failed to be counts again.
             may = self._may_claim(running, self.runner.written)
-            if may is None:
+            if may is None or self.halt.words or self.pressure.hold_because:
                 return None
             self._order.forget(groups)
             groups = self._router.routed(groups, self.pressure.takes, clock())
